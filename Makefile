@@ -1,0 +1,326 @@
+# libofflinetok. `make help` lists the targets, `make V=1` shows the commands, `make BUILD=dir` builds elsewhere.
+# Sources are found by their names: a new file in lib/, tests/, examples/ or man/ needs no line here.
+
+BUILD = build
+SHELL = /bin/bash
+
+.PHONY: all
+all: # the first target is the default; what it builds is said below
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# ---- Configuration ----
+# ./configure leaves config.mk here; run in another directory, there, and that is BUILD then. make runs it when it must.
+# In `make deps demo` the packages come first: hence the order-only prerequisite, and no config.mk for what needs none.
+
+CONFIG       = $(firstword $(wildcard $(BUILD)/config.mk) config.mk)
+UNCONFIGURED = help deps deps-dev clean distclean format layers
+
+ifneq ($(filter-out $(UNCONFIGURED),$(or $(MAKECMDGOALS),all)),)
+include $(CONFIG)
+endif
+
+$(CONFIG): configure config.mk.in pkgconfig/offlinetok.pc.in
+	$(call say,CONF,$@)
+	$(Q)cd $(@D) && if test -x config.status; then ./config.status --recheck >config.out && ./config.status -q; \
+	 else $(CURDIR)/configure -q; fi && rm -f config.out
+
+configure: configure.ac | $(if $(filter deps deps-dev,$(MAKECMDGOALS)),packages)
+	@command -v autoconf >/dev/null || { echo 'autoconf is missing: make deps'; exit 1; }
+	$(call say,CONF,$@)
+	$(Q)autoconf && rm -rf autom4te.cache
+
+# ---- Flags ----
+# CFLAGS, CPPFLAGS and LDFLAGS are the user's; ours come before them, so that the user has the last word.
+
+WARNINGS     = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
+WARNINGS_LIB = -Wpedantic -Wconversion -Wmissing-prototypes
+
+# The library fortifies itself when it is optimised, unless the packager already chose a level.
+FORTIFY = $(if $(and $(HARDEN_CFLAGS),$(filter-out -O0,$(filter -O%,$(CFLAGS)))),$(if \
+  $(findstring FORTIFY,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
+
+COMPILE = $(CC) -std=c11 $(DEFS) -Iinclude $(WARNINGS) $(HARDEN_CFLAGS) $(FORTIFY) \
+          -fPIC -fvisibility=hidden -pthread $(CPPFLAGS) $(CFLAGS)
+LINK    = $(CC) -pthread $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS)
+ALL_LIBS = $(CRYPTO_LIBS) $(CJSON_LIBS) $(LMDB_LIBS) $(LIBS)
+
+LIB_FLAGS  = -Ilib -DOTOK_VERSION='"$(VERSION)"' $(if $(HAVE_LMDB),-DOTOK_HAVE_LMDB=1) \
+             $(CRYPTO_CFLAGS) $(CJSON_CFLAGS) $(LMDB_CFLAGS)
+TEST_FLAGS = $(LIB_FLAGS) -Itests $(shell $(PKG_CONFIG) --cflags check 2>/dev/null)
+TEST_LIBS  = $(or $(shell $(PKG_CONFIG) --libs check 2>/dev/null),$(error Check is missing: make deps))
+
+ifneq ($(V),1)
+Q   = @
+say = @printf '%-5s %s\n' $1 $2
+endif
+
+# ---- Library ----
+
+LIB_SRC  := $(sort $(filter-out lib/postgres/%,$(wildcard lib/*/*.c)))
+HEADERS  := $(sort $(wildcard include/offlinetok/*.h))
+OBJ       = $(BUILD)/obj
+LIB_OBJ   = $(LIB_SRC:%.c=$(OBJ)/%.o)
+SONAME    = libofflinetok.so.$(firstword $(subst ., ,$(VERSION)))
+LIB_A     = $(BUILD)/libofflinetok.a
+LIB_SO    = $(BUILD)/libofflinetok.so.$(VERSION)
+MAP       = $(BUILD)/offlinetok.map
+
+all: $(LIB_A) $(LIB_SO)
+
+$(OBJ)/lib/%.o:      FLAGS = $(WARNINGS_LIB) $(LIB_FLAGS)
+$(OBJ)/tests/%.o:    FLAGS = $(TEST_FLAGS)
+$(OBJ)/examples/%.o: FLAGS = $(WARNINGS_LIB)
+
+$(OBJ)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) $(FLAGS) -MMD -MP -c -o $@ $<
+
+# Other flags, other objects: this file changes when the commands do.
+$(BUILD)/flags: FORCE
+	$(shell mkdir -p $(@D))$(file >$@.new,$(COMPILE) $(LIB_FLAGS) $(LINK) $(ALL_LIBS))
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# Made anew each time, or the members of deleted sources would stay.
+$(LIB_A): $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# One list says what is exported, and since when. A version's node inherits from the one before.
+$(MAP): lib/offlinetok.syms
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)grep -E '^otok_' $< | sort -k2,2V -k1,1 | awk ' \
+	  $$2 != node { if (node) print "}" last ";"; last = node ? " " node : ""; node = $$2; print node " {\n  global:" } \
+	              { print "    " $$1 ";" } \
+	  END         { print node ? "  local: *;\n}" last ";" : "{ local: *; };" }' >$@
+
+# nodelete: OpenSSL's handlers and our threads' callers may outlive a dlclose.
+$(LIB_SO): $(LIB_OBJ) $(MAP)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--version-script,$(MAP) -Wl,-z,nodelete -o $@ $(LIB_OBJ) $(ALL_LIBS)
+	$(Q)ln -sf $(@F) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $(BUILD)/libofflinetok.so
+
+# ---- Examples ----
+# Built as a user would: the public headers, the shared library, nothing else.
+
+EXAMPLE_SRC := $(sort $(wildcard examples/*.c))
+EXAMPLES     = $(EXAMPLE_SRC:%.c=$(BUILD)/%)
+USER_LIBS    = -L$(BUILD) -lofflinetok -Wl,-rpath,$(abspath $(BUILD)) $(LDFLAGS)
+
+$(EXAMPLES): $(BUILD)/%: $(OBJ)/%.o $(LIB_SO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) -o $@ $< $(USER_LIBS)
+
+.PHONY: demo
+demo: $(BUILD)/examples/quickstart ## the story that examples/quickstart.c tells
+	@$<
+
+# ---- Tests ----
+# check_*.c are Check programs, fuzz_*.c define LLVMFuzzerTestOneInput, fault/crash_*.c take a number of kills. All are
+# linked with the static library, to reach what is hidden, and with tests/support. A program that needs more of the
+# linker says so in a line of its own: /* link: -Wl,--wrap=malloc */
+
+SUPPORT   := $(sort $(wildcard tests/support/*.c))
+TEST_SRC  := $(sort $(wildcard tests/check_*.c tests/*/check_*.c))
+CRASH_SRC := $(sort $(wildcard tests/fault/crash_*.c))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+TESTS      = $(TEST_SRC:%.c=$(BUILD)/%)
+CRASHES    = $(CRASH_SRC:%.c=$(BUILD)/%)
+FUZZERS    = $(FUZZ_SRC:%.c=$(BUILD)/%)
+TEST_PARTS = $(SUPPORT:%.c=$(OBJ)/%.o) $(LIB_A)
+
+# What runs an input through a fuzz target: ours, that replays files, or the engine that `make fuzz` names.
+FUZZ_ENGINE = $(OBJ)/tests/fuzz/replay.o
+$(FUZZERS): $(filter %.o,$(FUZZ_ENGINE))
+$(FUZZERS): MAIN = $(FUZZ_ENGINE)
+
+$(TESTS) $(CRASHES) $(FUZZERS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
+	  $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' $*.c) $(TEST_LIBS) $(ALL_LIBS)
+
+# The command lines for tests/run.sh. CK_DEFAULT_TIMEOUT: Check's own four seconds are too few for a busy machine.
+define newline
+
+
+endef
+fuzz_corpus  = $(wildcard tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $1)))
+list_tests   = $(foreach p,$1,suite $(p:$(BUILD)/%=%) $(WRAP) $p$(newline))
+list_replays = $(foreach p,$(FUZZERS),exit $(p:$(BUILD)/%=%) $p $(call fuzz_corpus,$p)$(newline))
+list_demos   = $(foreach p,$(EXAMPLES),exit $(p:$(BUILD)/%=%) cd "$$TMPDIR" && $(abspath $p)$(newline))
+RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
+
+.PHONY: check check-list
+check: all $(TESTS) $(FUZZERS) $(EXAMPLES) ## every test, example, fuzz corpus and documented example
+	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos))
+	@CC='$(COMPILE)' LIBS='$(USER_LIBS)' tests/lint/examples.sh $(BUILD)/docs >>$(BUILD)/check.list
+	@$(RUN) $(BUILD)/check.list
+
+# A build of its own for each sanitizer. Hardening is off: fortified calls hide from them.
+SUBMAKE = +$(Q)$(MAKE) --no-print-directory CONFIG=$(abspath $(CONFIG)) HARDEN_CFLAGS= HARDEN_LDFLAGS=
+SANITIZE  = -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
+ASAN      = $(SANITIZE) -fsanitize=address,undefined
+TSAN      = $(SANITIZE) -fsanitize=thread
+FUZZ      = $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
+
+.PHONY: check-asan check-tsan check-valgrind check-crash cover fuzz fuzz-run
+check-asan: ## the same under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
+	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='CK_TIMEOUT_MULTIPLIER=5 LIMIT=900 $(RUN)' check
+
+# TSan cannot map its shadow where a kernel randomises addresses too widely; setarch -R turns that off, where it may.
+check-tsan: ## the same under ThreadSanitizer
+	$(SUBMAKE) BUILD=$(BUILD)/tsan CFLAGS='$(TSAN)' WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" \
+	  RUN='TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 LIMIT=900 $(RUN)' check
+
+# Not tests/fault: its kills, and its own allocators, are of no use under a tool that puts itself in between.
+check-valgrind: all $(TESTS) ## the test programs under valgrind
+	$(file >$(BUILD)/valgrind.list,$(call list_tests,$(filter-out $(BUILD)/tests/fault/%,$(TESTS))))
+	@sed -i 's|^\(suite [^ ]*\)|\1 valgrind -q --leak-check=full --error-exitcode=99 --child-silent-after-fork=yes|' \
+	  $(BUILD)/valgrind.list
+	@CK_FORK=no LIMIT=1800 $(RUN) $(BUILD)/valgrind.list
+
+CRASH_KILLS = 10000
+check-crash: $(CRASHES) ## the long kill -9 loops (CRASH_KILLS=10000)
+	@for p in $(CRASHES); do echo "$$p $(CRASH_KILLS)"; $$p $(CRASH_KILLS) || exit 1; done
+
+cover: ## line and branch coverage of each library file (COVER_STRICT=1: fail where 100% is promised)
+	@find $(BUILD)/cover -name '*.gcda' -delete 2>/dev/null; true
+	$(SUBMAKE) BUILD=$(BUILD)/cover CFLAGS='-g -O0 --coverage' check
+	@tests/lint/cover.sh $(OBJ:$(BUILD)/%=$(BUILD)/cover/%) $(LIB_SRC)
+
+FUZZ_SECONDS = 60
+fuzz: ## every fuzzer for FUZZ_SECONDS=60, with clang; what it finds goes to BUILD/fuzz/findings
+	@$(call need,clang)
+	$(SUBMAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ)' FUZZ_ENGINE=-fsanitize=fuzzer fuzz-run
+
+# New inputs go to a corpus in BUILD; the one in the sources is only read.
+fuzz-run: $(FUZZERS)
+	@mkdir -p $(BUILD)/findings $(FUZZERS:%=%.corpus)
+	$(file >$(BUILD)/fuzz.list,$(foreach p,$(FUZZERS),exit $(p:$(BUILD)/%=%) $p \
+	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	  -artifact_prefix=$(BUILD)/findings/$(notdir $p)- $p.corpus $(call fuzz_corpus,$p)$(newline)))
+	@LIMIT=$$(($(FUZZ_SECONDS) + 120)) $(RUN) $(BUILD)/fuzz.list
+
+# ---- Lint ----
+# `make -k lint` goes on after a finding; each part can be run alone.
+
+LINTS = lint-format lint-headers lint-syms lint-man lint-shell lint-cppcheck lint-tidy layers
+.PHONY: lint format syms $(LINTS)
+lint: $(LINTS) ## clang-format, headers, symbols, man pages, scripts, cppcheck, clang-tidy, layers
+
+need    = command -v $1 >/dev/null || { echo '$1 is missing: make deps-dev'; exit 1; }
+C_FILES = $(sort $(wildcard $(foreach d,include/* lib/* tests tests/* examples examples/* tools,$d/*.c $d/*.h)))
+MAN     = $(sort $(wildcard man/*.[137]))
+
+format: ## clang-format the tree
+	@$(call need,clang-format)
+	@clang-format -i $(C_FILES)
+
+lint-format:
+	@$(call need,clang-format)
+	$(call say,LINT,clang-format)
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+
+# Every public header compiles alone, as C89 and as C++.
+lint-headers:
+	@$(call need,clang); $(call need,g++)
+	$(call say,LINT,headers)
+	$(Q)for h in $(HEADERS:include/%=%); do for cc in 'gcc -x c -std=c89' 'clang -x c -std=c89' 'g++ -x c++'; do \
+	  echo "#include <$$h>" | $$cc -Iinclude -Wall -Wextra -pedantic -Werror -fsyntax-only - || exit 1; done; done
+
+lint-syms: all
+	$(call say,LINT,symbols)
+	$(Q)NM='$(NM)' VERSION='$(VERSION)' tests/lint/syms.sh check $(LIB_SO)
+
+lint-man:
+	@$(call need,mandoc)
+	$(call say,LINT,man)
+	$(Q)test -z '$(MAN)' || mandoc -Tlint -Wwarning $(MAN)
+
+lint-shell:
+	@$(call need,shellcheck)
+	$(call say,LINT,shellcheck)
+	$(Q)grep -rlE --exclude-dir=corpus '^#!.*[/ ](ba)?sh( |$$)' .ci tests examples tools 2>/dev/null | xargs shellcheck
+
+lint-cppcheck:
+	@$(call need,cppcheck)
+	$(call say,LINT,cppcheck)
+	$(Q)cppcheck -q -j2 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --std=c11 \
+	  --suppress=missingIncludeSystem -Iinclude -Ilib $(DEFS) -DOTOK_HAVE_LMDB=1 lib examples
+
+lint-tidy:
+	@$(call need,clang-tidy)
+	$(call say,LINT,clang-tidy)
+	$(Q)printf '%s\n' $(LIB_SRC) $(EXAMPLE_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
+	  $(LIB_FLAGS) 2>/dev/null
+
+layers: ## the #include directions between the folders of lib/
+	@tests/lint/layers.sh
+
+syms: ## public functions that lib/offlinetok.syms does not have yet; you choose their version
+	@tests/lint/syms.sh new
+
+# ---- Install ----
+
+INSTALL  = install
+DOC_PAGES = $(foreach m,$(MAN),$(m:man/%=%))
+mandest   = $(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $1))
+
+# The functions that a page names are pages too: "man otok_refresh_many" finds otok_refresh(3).
+names_in  = $(addsuffix $(suffix $1),$(filter-out $(basename $(notdir $1)),$(shell \
+  awk '/^\.Sh/ { in_name = /NAME/ } in_name && /^\.Nm/ { print $$2 }' $1)))
+
+.PHONY: install uninstall dist
+install: all ## to DESTDIR and prefix
+	$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/offlinetok
+	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/offlinetok/
+	$(INSTALL) -m 644 $(LIB_A) $(DESTDIR)$(libdir)/
+	$(INSTALL) -m 755 $(LIB_SO) $(DESTDIR)$(libdir)/
+	ln -sf $(notdir $(LIB_SO)) $(DESTDIR)$(libdir)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(libdir)/libofflinetok.so
+	sed -e 's|^prefix=.*|prefix=$(prefix)|' -e 's|^libdir=.*|libdir=$(libdir)|' \
+	  -e 's|^includedir=.*|includedir=$(includedir)|' $(dir $(CONFIG))pkgconfig/offlinetok.pc \
+	  >$(DESTDIR)$(libdir)/pkgconfig/offlinetok.pc
+	$(foreach m,$(MAN),$(INSTALL) -d $(call mandest,$m) && $(INSTALL) -m 644 $m $(call mandest,$m)/$(newline)\
+	$(foreach n,$(call names_in,$m),ln -sf $(notdir $m) $(call mandest,$m)/$n$(newline)))
+
+uninstall: ## what install put there
+	rm -f $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) \
+	  $(addprefix $(DESTDIR)$(libdir)/,$(notdir $(LIB_A) $(LIB_SO)) $(SONAME) libofflinetok.so \
+	  pkgconfig/offlinetok.pc) \
+	  $(foreach m,$(MAN),$(addprefix $(call mandest,$m)/,$(notdir $m) $(call names_in,$m)))
+	-rmdir $(DESTDIR)$(includedir)/offlinetok
+
+# The last commit, and configure, so that whoever unpacks it needs no autoconf.
+dist: configure ## libofflinetok-VERSION.tar.gz from the last commit
+	git archive --prefix=libofflinetok-$(VERSION)/ --add-file=configure -o libofflinetok-$(VERSION).tar.gz HEAD
+
+# ---- Housekeeping ----
+
+DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev
+DEPS_DEV = $(DEPS) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
+           libc6-dbg strace git
+
+.PHONY: deps deps-dev packages clean distclean help FORCE
+deps: packages ## install the system packages that build and tests need (apt-get)
+	@true
+deps-dev: packages ## the same, and those for lint, fuzz and valgrind
+	@true
+packages:
+	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS))'
+
+clean: ## remove what was built
+	rm -rf $(BUILD)/{obj,docs,tests,examples,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok.*}
+	-rmdir $(BUILD)
+
+distclean: clean ## and what was configured
+	rm -rf configure configure~ config.mk config.log config.status config.out autom4te.cache pkgconfig/offlinetok.pc
+
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -1,0 +1,614 @@
+/*
+ * offlinetok/offlinetok.h - offline sessions for identity servers.
+ *
+ * The offline_access tokens of OpenID Connect (OpenID Connect Core 1.0, section 11) let a backup job, a phone or a command
+ * line act for a user who is not there, for months, across logouts and restarts.  A server links this library to issue,
+ * refresh, revoke and list them:
+ *
+ *     1  conventions and errors         5  refresh
+ *     2  keyring                        6  revoke: by token, session, filter; cutoffs
+ *     3  store                          7  list and count
+ *     4  service, policy, callbacks     8  sweep
+ *        and issue                      9  events (in 4, with the callbacks)
+ *
+ * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
+ * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
+ * started at or before it are dead.  A session is live when a refresh would succeed.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OFFLINETOK_OFFLINETOK_H
+#define OFFLINETOK_OFFLINETOK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
+/* ====================================================================================== 1  conventions and errors =====
+ *
+ * Structs that go in begin with `size`, which otok_x_init() sets to the size of the struct that the caller was compiled with
+ * (its argument), everything else to 0.  0 or NULL is the default of every member that does not say "required".  Structs only ever
+ * grow at their end: an older, smaller one is read as if the rest were 0; a newer, larger one is accepted when what this
+ * library does not know is 0, and OTOK_E_INVALID otherwise.
+ *
+ * Structs that come out are allocated by the library, are freed by the function named beside them (which takes NULL), and
+ * are NULL on failure.  The text in them lives as long as they do.
+ *
+ * Text is NUL-terminated UTF-8 without control characters.  Names ending in _us are microseconds, since 1970-01-01T00:00Z
+ * where they are points in time; those ending in _s are seconds.  Negative durations are errors.
+ *
+ * Functions return OTOK_OK or a negative OTOK_E_ code, never anything else, and fill the caller's otok_error, the last
+ * parameter, which may be NULL.  Every function may be called from any thread at any time, on the same objects too, unless it
+ * frees them.  The library starts no thread, installs no signal handler, reads no environment variable, prints nothing, and
+ * never ends the process.
+ */
+
+/* No limit; 0 always means the default. */
+#define OTOK_UNLIMITED INT64_MAX
+
+/* Error codes: what the caller does next.  Values are never reused.  otok_error_oauth() and otok_error_http() map to the wire. */
+enum {
+    OTOK_OK = 0,
+
+    /* The call is wrong: mend it. */
+    OTOK_E_INVALID = -1,     /* an argument; the message names the field */
+    OTOK_E_POLICY = -2,      /* a policy that makes no sense; the message names the field */
+    OTOK_E_UNSUPPORTED = -3, /* not in this build, or not by this store */
+    OTOK_E_NOT_FOUND = -4,   /* no session, cutoff or file of that name */
+    OTOK_E_STATE = -5,       /* used after fork, opened twice, or by an incompatible version */
+
+    /* The machine is in trouble: try again, or call the operator. */
+    OTOK_E_NOMEM = -10,
+    OTOK_E_IO = -11,         /* system_errno tells */
+    OTOK_E_FULL = -12,       /* no room on the disk, or in the map */
+    OTOK_E_BUSY = -13,       /* not tried within the time allowed: try again */
+    OTOK_E_UNCERTAIN = -14,  /* cannot tell whether it took place: try again, the retry is safe */
+    OTOK_E_CONFLICT = -15,   /* others were faster, repeatedly: try again */
+    OTOK_E_CRYPTO = -16,     /* libcrypto failed, or a key cannot be used */
+    OTOK_E_FORMAT = -17,     /* stored data that this version does not understand, or damaged */
+    OTOK_E_TAMPERED = -18,   /* a record whose seal does not fit: someone edited the database */
+    OTOK_E_PERMISSION = -19, /* a file that others can read, or that is not ours */
+    OTOK_E_KEY = -20,        /* a damaged or missing key; the message names it */
+    OTOK_E_CALLBACK = -21,   /* a callback of the host failed: nothing was done */
+
+    /* The token is refused; the session, where there is one, is as before unless it says otherwise. */
+    OTOK_E_TOKEN_INVALID = -30,   /* malformed, forged, or under a key that is gone */
+    OTOK_E_TOKEN_UNKNOWN = -31,   /* genuine, but its session is gone */
+    OTOK_E_TOKEN_EXPIRED = -32,   /* idle for too long, or at its maximum age */
+    OTOK_E_TOKEN_REVOKED = -33,   /* its session began before a cutoff */
+    OTOK_E_TOKEN_REUSED = -34,    /* superseded: what the policy says on reuse was done (RFC 9700 section 4.14) */
+    OTOK_E_TOKEN_RETRIES = -35,   /* superseded a moment ago, and retried too often */
+    OTOK_E_TOKEN_AHEAD = -36,     /* from the future of a restored store, and the policy refuses those */
+    OTOK_E_CLIENT_MISMATCH = -37, /* another client's token */
+    OTOK_E_SENDER = -38,          /* not the key or certificate that the session is bound to (RFC 9449, RFC 8705) */
+    OTOK_E_SCOPE = -39,           /* asks for more scope than was granted */
+    OTOK_E_TARGET = -40,          /* asks for a resource that was not granted (RFC 8707) */
+    OTOK_E_TOKEN_TYPE = -41       /* revocation of this type of token is off (RFC 7009 section 2.2.1) */
+};
+
+/* 512 bytes for ever.  Never holds a token, a handle or a key. */
+typedef struct otok_error {
+    int32_t code;         /* OTOK_E_... */
+    int32_t system_errno; /* errno of the failed system call, or 0 */
+    char message[504];    /* English, NUL-terminated, names the field, file or key */
+} otok_error;
+
+/* Name of a code, such as "OTOK_E_BUSY"; "OTOK_E_?" for others.  Static text.  Since 0.1. */
+const char *otok_error_name(int code);
+
+/* The `error` of RFC 6749 section 5.2 (and RFC 7009, 8707, 9449) for a code; NULL for OTOK_OK.  Static text.  Since 0.1. */
+const char *otok_error_oauth(int code);
+
+/* The HTTP status for a code: 200, 400, 500 or 503 (retry).  Since 0.1. */
+int otok_error_http(int code);
+
+/* Version of the library that is running, such as "0.1.0".  Static text.  Since 0.1. */
+const char *otok_version(void);
+
+/* Frees text that a function handed out; takes NULL; wipes it first.  Since 0.1. */
+void otok_string_free(char *text);
+
+/* =========================================================================================================  2  keyring */
+
+/* Signature algorithms (RFC 7518, RFC 8037). */
+enum { OTOK_ALG_DEFAULT = 0, OTOK_ALG_ES256 = 1, OTOK_ALG_EDDSA = 2, OTOK_ALG_RS256 = 3, OTOK_ALG_PS256 = 4 };
+
+/*
+ * A keyring holds the keys that seal offline tokens (MAC keys) and those that sign access and ID tokens.  Each is next
+ * (published, not used yet), active (one of each sort) or retired (still verifies).  Keyrings are reference-counted: a
+ * service keeps its own reference, and the caller may free theirs at once.
+ */
+typedef struct otok_keyring otok_keyring;
+
+/* A new keyring: one MAC key, one signing key of `algorithm`.  OTOK_E_INVALID, OTOK_E_CRYPTO, OTOK_E_NOMEM.  Since 0.1. */
+int otok_keyring_generate(int32_t algorithm, otok_keyring **out, otok_error *err);
+
+/*
+ * Reads a keyring: private JWKS JSON (RFC 7517).  `token_keys_path` names a file of its own for the MAC keys, so that they
+ * can be guarded apart; NULL when both are in `path`.  OTOK_E_NOT_FOUND; OTOK_E_PERMISSION when another user owns a file, or
+ * group or others can do anything with it; OTOK_E_KEY or OTOK_E_FORMAT when one key is damaged, naming it.  Since 0.1.
+ */
+int otok_keyring_load(const char *path, const char *token_keys_path, otok_keyring **out, otok_error *err);
+
+/*
+ * Writes a keyring, mode 0600, atomically and durably: a reader sees the old file or the new one whole.
+ * OTOK_E_IO, OTOK_E_FULL, OTOK_E_PERMISSION.  Since 0.1.
+ */
+int otok_keyring_save(const otok_keyring *keyring, const char *path, const char *token_keys_path, otok_error *err);
+
+/* The public keys as JWKS JSON, for the host's jwks_uri.  No MAC key is in it.  Freed with otok_string_free().  Since 0.1. */
+int otok_keyring_jwks(const otok_keyring *keyring, char **out, otok_error *err);
+
+/* Releases a reference; keys are wiped with the last one.  Since 0.1. */
+void otok_keyring_free(otok_keyring *keyring);
+
+/* ============================================================================================================ 3  store */
+
+/*
+ * Where sessions are kept.  Stores are reference-counted like keyrings.  A store of a host's own: <offlinetok/store.h>.
+ */
+typedef struct otok_store otok_store;
+
+typedef struct otok_lmdb_options {
+    size_t size;
+    uint64_t map_size;       /* bytes of address space to begin with; default 1 TiB (32-bit: 1 GiB).  It grows by itself */
+    uint32_t max_readers;    /* default 4096 */
+    uint32_t unused;         /* 0 */
+    int64_t busy_timeout_ms; /* how long a commit waits for its turn; default 5000 */
+    int32_t no_sync;         /* 1: commits are not on stable storage when they return.  For tests and imports only */
+    int32_t read_only;       /* 1: open what exists for reading */
+} otok_lmdb_options;
+
+void otok_lmdb_options_init(otok_lmdb_options *options, size_t size);
+
+/*
+ * Opens the LMDB store in the folder `directory`, and makes it (mode 0700) when it is not there or empty.  One process opens
+ * a folder once: a second open shares the first.  Several processes may have it open; after fork a child opens its own.
+ * Not on network file systems; containers that share one must share a PID namespace.
+ * OTOK_E_PERMISSION, OTOK_E_FORMAT (newer or foreign), OTOK_E_FULL, OTOK_E_IO, OTOK_E_UNSUPPORTED (built without).  Since 0.1.
+ */
+int otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options, otok_store **out, otok_error *err);
+
+/* A store in memory, for tests and for hosts that want none of it on disk.  Since 0.1. */
+int otok_store_open_memory(otok_store **out, otok_error *err);
+
+/* Releases a reference; the backend is closed with the last one.  Takes NULL.  Since 0.1. */
+void otok_store_close(otok_store *store);
+
+/* ========================================================================================================== 4  service */
+
+/* When a refresh rotates the token. */
+enum {
+    OTOK_ROTATION_DEFAULT = 0, /* AUTO */
+    OTOK_ROTATION_NEVER = 1,
+    OTOK_ROTATION_ALWAYS = 2,
+    OTOK_ROTATION_AUTO = 3 /* for public clients without sender constraint (RFC 9700 section 4.14) */
+};
+
+/* What the reuse of a superseded token ends. */
+enum {
+    OTOK_REUSE_DEFAULT = 0,     /* END_SESSION */
+    OTOK_REUSE_REJECT = 1,      /* nothing: the token is refused, that is all */
+    OTOK_REUSE_END_SESSION = 2, /* the session */
+    OTOK_REUSE_END_PAIR = 3     /* all sessions of that subject with that client */
+};
+
+/* A token from the future proves that the store was restored from an older backup. */
+enum { OTOK_AHEAD_DEFAULT = 0, OTOK_AHEAD_ANSWER = 1, OTOK_AHEAD_REFUSE = 2 };
+
+/* A label, IP or user agent that is longer than its bound. */
+enum { OTOK_OVERLONG_DEFAULT = 0, OTOK_OVERLONG_REFUSE = 1, OTOK_OVERLONG_CUT = 2, OTOK_OVERLONG_DROP = 3 };
+
+/* A switch whose default is on. */
+enum { OTOK_DEFAULT = 0, OTOK_ON = 1, OTOK_OFF = 2 };
+
+/*
+ * How sessions of a client live.  Evaluated at each use, so a change reaches existing sessions at once.  Nonsense (a negative
+ * duration; retries without bound in time and in number) is OTOK_E_POLICY: the request fails, the session is untouched.
+ */
+typedef struct otok_policy {
+    size_t size;
+    int32_t rotation; /* OTOK_ROTATION_... */
+    int32_t reuse;    /* OTOK_REUSE_... */
+    int32_t ahead;    /* OTOK_AHEAD_... */
+    int32_t overlong; /* OTOK_OVERLONG_... */
+
+    int64_t idle_timeout_s; /* a session not refreshed for so long has ended; default 30 days */
+    int64_t max_lifetime_s; /* a session this old has ended; default OTOK_UNLIMITED */
+
+    /*
+     * The immediately previous token, from the same client and key, gets the same successor again for retry_window_s after the
+     * rotation (default 10 s; 60 s for confidential or key-bound clients), clock_skew_s of another node's clock forgiven
+     * (default 2 s).  At most retry_limit times; default unlimited.  OTOK_UNLIMITED as window needs a limit.
+     */
+    int64_t retry_window_s;
+    int64_t retry_limit;
+    int64_t clock_skew_s;
+    int64_t rotate_after_s; /* a current token younger than this comes back unchanged; default and least: retry_window_s */
+
+    int64_t touch_interval_s; /* without rotation, last use is written at most this often; default 300 s.  Never more than a
+                                 tenth of the idle timeout, which is lengthened by it in the client's favour */
+    int64_t sweep_grace_s;    /* a session is removed once it was seen dead for so long; default 1 day */
+
+    int32_t access_token;            /* OTOK_OFF: the host mints its own access tokens */
+    int32_t access_token_revocation; /* OTOK_OFF: an access token cannot be revoked, unsupported_token_type */
+    int64_t access_token_lifetime_s; /* default 300 s; never beyond the session's end */
+    int64_t id_token_lifetime_s;     /* default: as the access token */
+} otok_policy;
+
+void otok_policy_init(otok_policy *policy, size_t size);
+
+/* What happened. */
+enum {
+    OTOK_EVENT_ISSUED = 1,
+    OTOK_EVENT_REFRESHED = 2, /* with or without rotation: see generation */
+    OTOK_EVENT_RETRIED = 3,   /* the previous token got its successor again */
+    OTOK_EVENT_REFUSED = 4,   /* a token with a good MAC; reason: OTOK_E_... */
+    OTOK_EVENT_REUSE = 5,     /* an older token; distance: how many generations */
+    OTOK_EVENT_REVOKED = 6,   /* reason: OTOK_REVOKED_... */
+    OTOK_EVENT_EXPIRED = 7,   /* removed by the sweeper; reason: OTOK_E_TOKEN_EXPIRED */
+    OTOK_EVENT_CUTOFF = 8,    /* a cutoff was set: cutoff_us, and the names that it is for */
+    OTOK_EVENT_STORE_ROLLED_BACK = 9 /* a token from the future came: the store was restored from an older backup */
+};
+
+/* Why a session was revoked. */
+enum {
+    OTOK_REVOKED_BY_TOKEN = 1,   /* otok_revoke_token() */
+    OTOK_REVOKED_BY_SESSION = 2, /* otok_revoke_session() */
+    OTOK_REVOKED_BY_FILTER = 3,  /* otok_revoke_matching() */
+    OTOK_REVOKED_BY_CUTOFF = 4,  /* removed by the sweeper behind a cutoff */
+    OTOK_REVOKED_BY_REUSE = 5    /* a superseded token came back */
+};
+
+/* Marks of an event. */
+enum {
+    OTOK_EVENT_OTHER_IP = 1,        /* a retry from another IP address than the rotation's */
+    OTOK_EVENT_OTHER_USER_AGENT = 2 /* or with another user agent: a thief may be keeping the victim's rhythm */
+};
+
+typedef struct otok_event {
+    size_t size;
+    int32_t type;   /* OTOK_EVENT_... */
+    int32_t reason; /* OTOK_E_... or OTOK_REVOKED_... */
+    int64_t time_us;
+    const char *realm;
+    const char *session_id; /* these four may be NULL */
+    const char *subject;
+    const char *client_id;
+    const char *sid;
+    const char *ip; /* of the request that caused it, or NULL */
+    const char *user_agent;
+    uint32_t generation;
+    uint32_t distance; /* REUSE: how far behind the current generation the token was; STORE_ROLLED_BACK: how far ahead */
+    uint32_t marks;    /* OTOK_EVENT_OTHER_... */
+    int32_t grant_type;
+    int64_t cutoff_us;
+} otok_event;
+
+/*
+ * What the host tells the library.  All optional, called with no lock held and outside any store transaction, from the thread
+ * whose call caused it.  What they are handed lives until they return.  They must return (no longjmp, no exception), and may
+ * call the library.
+ */
+typedef struct otok_callbacks {
+    size_t size;
+    /* The time, microseconds since 1970; default: the system's clock. */
+    int64_t (*now)(void *user);
+    /* Changes `policy`, which holds the service's, to this client's.  0; anything else fails the request, OTOK_E_CALLBACK. */
+    int (*client_policy)(void *user, const char *client_id, otok_policy *policy);
+    /* Told after the commit. */
+    void (*event)(void *user, const otok_event *event);
+} otok_callbacks;
+
+void otok_callbacks_init(otok_callbacks *callbacks, size_t size);
+
+typedef struct otok_config {
+    size_t size;
+    const char *issuer; /* required: `iss` of access and ID tokens; at most 512 bytes */
+    const char *realm;  /* default: the issuer; at most 255 bytes.  Sessions of one realm are invisible to another */
+    /*
+     * The embedded default, when otok_service_open() gets neither store nor keyring: a folder (made when it is not there,
+     * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when there is none.
+     */
+    const char *directory;
+    const char *audience;             /* `aud` of access tokens whose grant names none (RFC 9068 section 3); default: issuer */
+    const otok_policy *policy;        /* copied; default: every default */
+    const otok_callbacks *callbacks;  /* copied */
+    void *user;                       /* handed to each callback */
+    int64_t deadline_ms;              /* after so long over all attempts a call answers OTOK_E_BUSY; default 10000 */
+} otok_config;
+
+void otok_config_init(otok_config *config, size_t size);
+
+/* One realm's view of a store: cheap; thousands of them over one store are fine. */
+typedef struct otok_service otok_service;
+
+/*
+ * Opens a service.  It keeps references of its own on `store` and `keyring`.  Both NULL: see otok_config.directory; one alone
+ * is OTOK_E_INVALID.  Also whatever opening the store and loading the keyring return.  Since 0.1.
+ */
+int otok_service_open(const otok_config *config, otok_store *store, otok_keyring *keyring, otok_service **out, otok_error *err);
+
+/* Ends a service; no call may be running in it.  Takes NULL.  Since 0.1. */
+void otok_service_close(otok_service *service);
+
+/* ------------------------------------------------------------------------------------------------------------- issue */
+
+/* The grant by which the session came about (RFC 6749; RFC 8628; OpenID CIBA; RFC 7523; RFC 8693); kept on the session. */
+enum {
+    OTOK_GRANT_AUTHORIZATION_CODE = 0,
+    OTOK_GRANT_PASSWORD = 1,
+    OTOK_GRANT_CLIENT_CREDENTIALS = 2,
+    OTOK_GRANT_DEVICE_CODE = 3,
+    OTOK_GRANT_CIBA = 4,
+    OTOK_GRANT_JWT_BEARER = 5,
+    OTOK_GRANT_TOKEN_EXCHANGE = 6
+};
+
+/* How the client authenticated, which is the host's work (RFC 6749 section 2.1). */
+enum { OTOK_CLIENT_CONFIDENTIAL = 0, OTOK_CLIENT_PUBLIC = 1 };
+
+/* Sender constraint of a session: to one key, to one certificate, or that there be one. */
+enum {
+    OTOK_BINDING_NONE = 0,
+    OTOK_BINDING_JKT = 1,      /* this DPoP key (RFC 9449): for public clients */
+    OTOK_BINDING_X5T_S256 = 2, /* this client certificate (RFC 8705): for public clients */
+    OTOK_BINDING_DPOP = 3,     /* any DPoP key: for confidential clients (RFC 9449 section 5) */
+    OTOK_BINDING_MTLS = 4      /* any certificate: for confidential clients (RFC 8705 section 7.1) */
+};
+
+/*
+ * What the host has verified in a request: proofs of possession as base64url SHA-256 thumbprints (43 characters), and where it
+ * came from.  NULL where there was none.
+ */
+typedef struct otok_peer {
+    size_t size;
+    const char *jkt;        /* of the key of a valid DPoP proof (RFC 9449 section 6) */
+    const char *x5t_s256;   /* of the client certificate (RFC 8705 section 3.1) */
+    const char *ip;         /* at most 64 bytes */
+    const char *user_agent; /* at most 512 bytes */
+} otok_peer;
+
+void otok_peer_init(otok_peer *peer, size_t size);
+
+/* Bounds: longer is OTOK_E_INVALID (label, IP and user agent: as the policy says). */
+typedef struct otok_grant {
+    size_t size;
+    const char *subject;   /* required: the user, at most 255 bytes, compared bytewise */
+    const char *client_id; /* required: at most 255 bytes, compared bytewise */
+    const char *scope;     /* required: at most 4096 bytes, separated by spaces */
+    int32_t grant_type;    /* OTOK_GRANT_... */
+    int32_t client_type;   /* OTOK_CLIENT_... */
+    const char *sub;       /* `sub` on the wire where it is another (pairwise); default: subject */
+    const char *sid;       /* the SSO session that it was granted in; at most 255 bytes */
+    const char *nonce;     /* of the first ID token; at most 512 bytes */
+    const char *acr;       /* at most 255 bytes */
+    const char *const *amr; /* at most 16 */
+    size_t amr_count;
+    const char *const *audience; /* resources granted (RFC 8707): at most 16, each at most 1024 bytes */
+    size_t audience_count;
+    int64_t auth_time_us; /* when the user was authenticated; 0: unknown */
+    const char *claims;   /* extra claims of access tokens, a JSON object of at most 16 KiB; reserved names are refused */
+    const char *label;    /* a name for the device that the user recognises; at most 512 bytes */
+    const otok_peer *peer;  /* where the request came from */
+    int32_t binding;        /* OTOK_BINDING_...; the thumbprint of JKT and X5T_S256 is the peer's */
+    int32_t unused;         /* 0 */
+    int64_t idle_timeout_s; /* tighter limits of this session; looser ones have no effect */
+    int64_t max_lifetime_s;
+} otok_grant;
+
+void otok_grant_init(otok_grant *grant, size_t size);
+
+/* How a token came about. */
+enum {
+    OTOK_OUTCOME_ISSUED = 1,
+    OTOK_OUTCOME_KEPT = 2,     /* the same generation comes back */
+    OTOK_OUTCOME_ADVANCED = 3, /* rotated */
+    OTOK_OUTCOME_RETRIED = 4   /* the successor of a moment ago, again */
+};
+
+/* Wiped and freed with otok_tokens_free(). */
+typedef struct otok_tokens {
+    size_t size;
+    const char *offline_token; /* the refresh token: 85 characters */
+    const char *access_token;  /* RFC 9068; NULL when the policy has it off */
+    const char *id_token;      /* NULL unless `openid` is in scope */
+    const char *scope;         /* of the access token */
+    const char *session_id;    /* 22 characters, no secret */
+    const char *response_json; /* all of it as RFC 6749 section 5.1 says; the answer to the client */
+    int64_t access_expires_in_s;
+    int64_t offline_expires_in_s; /* without a refresh; OTOK_UNLIMITED */
+    int32_t outcome;              /* OTOK_OUTCOME_... */
+    uint32_t generation;
+} otok_tokens;
+
+void otok_tokens_free(otok_tokens *tokens);
+
+/*
+ * Issues a session: when this returns OTOK_OK it is on stable storage.
+ * OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK, OTOK_E_CRYPTO, and the store's.  On OTOK_E_UNCERTAIN a session that nobody
+ * holds a token of may be left behind; the sweeper removes it.  Since 0.1.
+ */
+int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err);
+
+/* ========================================================================================================== 5  refresh */
+
+typedef struct otok_refresh_request {
+    size_t size;
+    const char *token;     /* required: as it came */
+    const char *client_id; /* required: the client that the host has authenticated, or that a public one says it is */
+    int32_t client_type;   /* OTOK_CLIENT_... */
+    int32_t unused;        /* 0 */
+    const char *scope;     /* narrows the access token (RFC 6749 section 6); default: all that was granted */
+    const char *const *resource; /* narrows the audience (RFC 8707) */
+    size_t resource_count;
+    const otok_peer *peer;
+} otok_refresh_request;
+
+void otok_refresh_request_init(otok_refresh_request *request, size_t size);
+
+/*
+ * Refreshes.  Checks run cheapest first, and nothing is written until all have passed; a forged token costs one MAC and no
+ * store access.  Simultaneous calls with one token move its session by one generation and get the same successor.  What is
+ * returned is durable.  OTOK_E_TOKEN_..., OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER, OTOK_E_SCOPE, OTOK_E_TARGET as their names
+ * say, the token unconsumed (but for TOKEN_REUSED, which does what the policy says); OTOK_E_BUSY, OTOK_E_UNCERTAIN and
+ * OTOK_E_CONFLICT: the client tries again with the same token.  Since 0.1.
+ */
+int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err);
+
+/* =========================================================================================================== 6  revoke */
+
+/* A request of RFC 7009. */
+typedef struct otok_revoke_request {
+    size_t size;
+    const char *token;     /* required: offline or access token; anything else is success */
+    const char *client_id; /* required */
+    int32_t client_type;   /* OTOK_CLIENT_...; an access token is revoked only for a client that has authenticated */
+    int32_t unused;        /* 0 */
+    const otok_peer *peer; /* a proof is not needed, but a wrong one is refused */
+} otok_revoke_request;
+
+void otok_revoke_request_init(otok_revoke_request *request, size_t size);
+
+/*
+ * Ends the session of a token: current, superseded or expired.  A token that is unknown or of no known form is OTOK_OK
+ * (RFC 7009 section 2.2).  OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER: untouched.  OTOK_E_TOKEN_TYPE: access tokens, switched
+ * off.  A failure of the store is never success.  Since 0.1.
+ */
+int otok_revoke_token(otok_service *service, const otok_revoke_request *request, otok_error *err);
+
+/* Ends the session of that id.  OTOK_E_NOT_FOUND when there is none (any more).  Since 0.1. */
+int otok_revoke_session(otok_service *service, const char *session_id, otok_error *err);
+
+/*
+ * Which sessions: of a subject, of a client, of both, of an SSO session (`sid` alone), or of the whole realm behind its
+ * explicit flag.  An empty filter, or another combination, is OTOK_E_INVALID.
+ */
+typedef struct otok_filter {
+    size_t size;
+    const char *subject;
+    const char *client_id;
+    const char *sid;
+    int32_t whole_realm; /* 1 */
+    int32_t unused;      /* 0 */
+} otok_filter;
+
+void otok_filter_init(otok_filter *filter, size_t size);
+
+/*
+ * Ends every session that matches.  A cutoff is written first, so that the revocation is whole and immediate whatever their
+ * number; then they are removed one by one, which may be interrupted and repeated: the sweeper finishes it.  `revoked` (may
+ * be NULL) is how many this call removed, also when it fails midway.  Since 0.1.
+ */
+int otok_revoke_matching(otok_service *service, const otok_filter *filter, uint64_t *revoked, otok_error *err);
+
+/* Now: later than every session of that scope, whatever the clocks of the nodes. */
+#define OTOK_NOW 0
+
+/*
+ * Sets a cutoff: one write.  `at_us` OTOK_NOW, or a time in the past, taken literally (a day ahead of the clock is
+ * OTOK_E_INVALID).  Cutoffs only move forward and are never cleared; `effective_us` (may be NULL) is where it stands now.
+ * Sessions issued afterwards are later than it.  Since 0.1.
+ */
+int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us, otok_error *err);
+
+/* Where a cutoff stands; OTOK_E_NOT_FOUND when none was set for exactly that scope.  Since 0.1. */
+int otok_cutoff_get(otok_service *service, const otok_filter *filter, int64_t *effective_us, otok_error *err);
+
+/* =================================================================================================== 7  list and count */
+
+/* A session as lists show it.  Never a token. */
+typedef struct otok_session {
+    size_t size;
+    const char *session_id;
+    const char *subject;
+    const char *client_id;
+    const char *scope;
+    const char *sid;        /* these six may be NULL */
+    const char *label;
+    const char *start_ip;
+    const char *start_user_agent;
+    const char *last_ip; /* as of about the last touch_interval_s */
+    const char *last_user_agent;
+    int32_t grant_type;   /* OTOK_GRANT_... */
+    int32_t binding;      /* OTOK_BINDING_... */
+    int64_t started_us;
+    int64_t last_used_us;
+    int64_t rotated_us;      /* 0: never */
+    int64_t idle_expires_us; /* OTOK_UNLIMITED */
+    int64_t max_expires_us;  /* OTOK_UNLIMITED */
+    uint32_t generation;
+    uint32_t retries; /* of the current generation, where the policy counts them */
+} otok_session;
+
+typedef struct otok_page {
+    size_t size;
+    const otok_session *const *sessions;
+    size_t count;
+    const char *next_cursor; /* NULL at the end.  A page may be short, even empty, and still have one */
+} otok_page;
+
+enum { OTOK_ORDER_NEWEST_FIRST = 0, OTOK_ORDER_OLDEST_FIRST = 1 };
+
+typedef struct otok_list_request {
+    size_t size;
+    const otok_filter *filter; /* required */
+    const char *cursor;        /* next_cursor of the page before, for the same filter and order; NULL: from the start */
+    int32_t order;             /* OTOK_ORDER_... */
+    uint32_t limit;            /* sessions a page, 1 to 1000; default 50 */
+} otok_list_request;
+
+void otok_list_request_init(otok_list_request *request, size_t size);
+
+/*
+ * A page of live sessions.  The work of one call is bounded whatever the number of sessions, live or dead.  Cursors survive
+ * inserts and deletes; one that is forged, or from another filter, order or realm, is OTOK_E_INVALID.  Freed with
+ * otok_page_free().  Since 0.1.
+ */
+int otok_list(otok_service *service, const otok_list_request *request, otok_page **out, otok_error *err);
+void otok_page_free(otok_page *page);
+
+/* One session, live or not; OTOK_E_NOT_FOUND.  Freed with otok_session_free().  Since 0.1. */
+int otok_session_get(otok_service *service, const char *session_id, otok_session **out, otok_error *err);
+void otok_session_free(otok_session *session);
+
+/*
+ * How many records match, dead ones included until they are swept: no walk on stores that count fast, LMDB among them.
+ * otok_count_live() walks, and counts live sessions exactly.  Since 0.1.
+ */
+int otok_count(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
+int otok_count_live(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
+
+/* ============================================================================================================ 8  sweep */
+
+typedef struct otok_sweep_result {
+    size_t size;
+    uint64_t visited; /* sessions looked at */
+    uint64_t expired; /* removed: idle for too long, or at their maximum age */
+    uint64_t cut_off; /* removed: behind a cutoff */
+    int32_t more;     /* 1: there is more to do at once */
+    int32_t unused;
+} otok_sweep_result;
+
+void otok_sweep_result_init(otok_sweep_result *result, size_t size);
+
+/*
+ * Removes dead sessions of this realm, visiting at most `limit` (0: 1000) in this call, never one that was refreshed meanwhile.
+ * The host calls it every minute or so, and again while result->more is 1; several processes may do so at once.
+ * `result` may be NULL.  Since 0.1.
+ */
+int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result, otok_error *err);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

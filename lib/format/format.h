@@ -1,0 +1,209 @@
+/*
+ * format/format.h - everything that is parsed or printed: base64url, JSON, tokens, records, JWT, cursors.
+ *
+ * Parsers take (pointer, length), never assert on input, and refuse what they would not print themselves.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OTOK_FORMAT_H
+#define OTOK_FORMAT_H
+
+#include "crypto/crypto.h"
+
+/* ---------------------------------------------------------------------------------------------------- base64url.c */
+
+/* RFC 4648 section 5, without padding. */
+size_t otok_base64url_len(size_t bytes);
+void otok_base64url(const void *data, size_t len, char *out); /* otok_base64url_len(len) characters, no NUL */
+void otok_buf_add_base64url(otok_buf *buf, const void *data, size_t len);
+
+/* Strict: no padding, no white space, no non-canonical trailing bits.  `*len` is the room in, the size out. */
+bool otok_unbase64url(const char *text, size_t text_len, uint8_t *out, size_t *len);
+
+/* ---------------------------------------------------------------------------------------------------- json.c */
+
+/* The grammar of RFC 8259 and nothing beside it, 32 levels; `fault` is where it went wrong.  For json.c (json_scan.c). */
+bool otok_json_scan(const char *text, size_t len, size_t *fault);
+
+/* A parsed JSON text (RFC 8259).  At most 64 KiB and 32 levels; duplicate names, NUL and bad UTF-8 are refused. */
+typedef struct otok_json otok_json;
+
+/* OTOK_E_FORMAT, naming `what` and where.  The text may be gone afterwards. */
+int otok_json_parse(const char *text, size_t len, const char *what, otok_json **out, otok_error *err);
+int otok_json_parse_long(const char *text, size_t len, size_t most, const char *what, otok_json **out, otok_error *err);
+void otok_json_free(otok_json *json); /* of the root; wipes strings */
+
+bool otok_json_is_object(const otok_json *json);
+bool otok_json_is_array(const otok_json *json);
+size_t otok_json_count(const otok_json *array);
+const otok_json *otok_json_item(const otok_json *array, size_t i);
+const otok_json *otok_json_member(const otok_json *object, const char *name); /* case-sensitive; NULL when absent */
+const char *otok_json_text(const otok_json *object, const char *name);        /* string member, NULL when absent or other */
+bool otok_json_integer(const otok_json *object, const char *name, int64_t *out); /* whole, below 2^53 */
+const char *otok_json_string(const otok_json *item);                          /* NULL when it is no string */
+
+/* Calls `each` for the members of an object in order; stops at, and returns, what is not 0. */
+int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *name, const otok_json *value), void *arg);
+
+/* Compact text of a parsed value, appended. */
+void otok_json_print(const otok_json *json, otok_buf *out);
+
+/*
+ * Printing straight into a buffer, for the hot path: members of one object, comma by itself.
+ *     otok_json_begin(&b); otok_json_add_text(&b, "iss", issuer); otok_json_add_integer(&b, "exp", exp); otok_json_end(&b);
+ */
+void otok_json_begin(otok_buf *buf);
+void otok_json_end(otok_buf *buf);
+void otok_json_add_name(otok_buf *buf, const char *name);                /* ,"name": */
+void otok_json_add_str(otok_buf *buf, const char *name, otok_str text);  /* ,"name":"text" escaped */
+void otok_json_add_text(otok_buf *buf, const char *name, const char *text);
+void otok_json_add_integer(otok_buf *buf, const char *name, int64_t value);
+void otok_json_add_raw(otok_buf *buf, const char *name, otok_str json);   /* ,"name":json as it is */
+void otok_json_add_fragment(otok_buf *buf, otok_str members);             /* ,"a":1,"b":2 of text that is "a":1,"b":2 */
+void otok_json_add_string_array(otok_buf *buf, const char *name, const otok_str *items, size_t n);
+void otok_json_add_quoted(otok_buf *buf, otok_str text);                  /* "text" escaped, no comma */
+
+/* ---------------------------------------------------------------------------------------------------- token.c */
+
+/*
+ * The offline token: "otok_" and base64url of 60 bytes: format 1, key id, generation (4), time of issue in ms (6), handle (16),
+ * MAC (32) over the 28 bytes before.
+ */
+enum { OTOK_HANDLE_SIZE = 16, OTOK_TOKEN_CHARS = 85, OTOK_SESSION_ID_CHARS = 22 };
+
+typedef struct otok_token {
+    uint8_t key_id;
+    uint32_t generation;
+    uint64_t issued_ms; /* 48 bits */
+    uint8_t handle[OTOK_HANDLE_SIZE];
+} otok_token;
+
+/* A token as it came: its fields and its MAC, which is not checked yet. */
+typedef struct otok_presented {
+    otok_token token;
+    uint8_t mac[OTOK_SHA256_SIZE];
+} otok_presented;
+
+bool otok_token_parse(const char *text, otok_presented *out);
+int otok_token_verify(const otok_presented *presented, const otok_mac_key *key, otok_error *err); /* OTOK_E_TOKEN_INVALID */
+int otok_token_print(const otok_token *token, const otok_mac_key *key, char out[OTOK_TOKEN_CHARS + 1], otok_error *err);
+
+/* Session id: the 6 bytes of the time, then 10 bytes of SHA-256("otok-session", realm, time, handle). */
+int otok_token_session_id(const otok_token *token, otok_str realm, otok_id *out, otok_error *err);
+void otok_session_id_print(const otok_id *id, char out[OTOK_SESSION_ID_CHARS + 1]);
+bool otok_session_id_parse(const char *text, otok_id *out);
+
+/* ---------------------------------------------------------------------------------------------------- record.c */
+
+/* The head of a session, 24 bytes: what a refresh changes.  Times have a resolution of one millisecond. */
+typedef struct otok_head {
+    uint32_t generation;
+    uint8_t key_id; /* of the MAC key that was last presented */
+    uint8_t flags;  /* OTOK_HEAD_... */
+    uint16_t retries;
+    int64_t rotated_us;   /* 0: never, or the window for retries is closed */
+    int64_t refreshed_us; /* last use */
+    uint16_t ip_mark;     /* of the request that rotated: enough to tell another from it, not enough to tell which */
+    uint16_t user_agent_mark;
+} otok_head;
+
+enum { OTOK_HEAD_SIZE = 24 };
+enum {
+    OTOK_HEAD_DOOMED = 1 /* the sweeper saw it dead, and will remove it when it sees it so again after the grace */
+};
+
+void otok_head_print(const otok_head *head, uint8_t out[OTOK_HEAD_SIZE]);
+bool otok_head_parse(otok_str head, otok_head *out);
+
+/* The head of a cutoff or a pair: the two times of a cutoff. */
+typedef struct otok_cutoff_head {
+    int64_t all_us;   /* sessions of every kind; INT64_MIN: none set */
+    int64_t login_us; /* login-bound sessions only */
+} otok_cutoff_head;
+
+enum { OTOK_CUTOFF_HEAD_SIZE = 16 };
+
+void otok_cutoff_head_print(const otok_cutoff_head *head, uint8_t out[OTOK_CUTOFF_HEAD_SIZE]);
+bool otok_cutoff_head_parse(otok_str head, otok_cutoff_head *out);
+
+enum { OTOK_MAX_AUDIENCE = 16, OTOK_MAX_AMR = 16, OTOK_SEAL_SIZE = 16 };
+
+/* The body of a session.  After parsing, every otok_str points into the bytes that were parsed. */
+typedef struct otok_body {
+    /* Sealed: never changes. */
+    int64_t started_us;   /* what people see; the maximum lifetime counts from it */
+    int64_t auth_time_us; /* 0: unknown */
+    int64_t idle_timeout_s, max_lifetime_s; /* 0: the policy's */
+    uint8_t grant_type, binding;
+    uint8_t thumbprint[OTOK_SHA256_SIZE]; /* of a binding to one key or certificate */
+    otok_str scope, sub, sid, acr;
+    otok_str claims; /* the members of a JSON object, without its braces */
+    otok_str start_ip, start_user_agent;
+    otok_str audience[OTOK_MAX_AUDIENCE];
+    size_t audience_count;
+    otok_str amr[OTOK_MAX_AMR];
+    size_t amr_count;
+    /* Not sealed. */
+    otok_str label, last_ip, last_user_agent;
+} otok_body;
+
+/* Whose body it is: what the seal holds together (K7). */
+typedef struct otok_seal_scope {
+    otok_id id;
+    int64_t created_us;
+    otok_str realm, subject, client;
+    const otok_id *links;
+    size_t nlinks;
+} otok_seal_scope;
+
+/* Appends format, key id, seal, sealed fields, other fields. */
+int otok_body_print(const otok_body *body, const otok_seal_scope *scope, uint8_t key_id, const otok_mac_key *seal_key,
+                    otok_buf *out, otok_error *err);
+
+/* OTOK_E_FORMAT on anything that otok_body_print() would not write.  The seal is not checked; its key id is told. */
+int otok_body_parse(otok_str bytes, otok_body *out, uint8_t *key_id, otok_error *err);
+
+/* OTOK_E_TAMPERED when the sealed part, or whose it is, is not what was sealed. */
+int otok_body_verify(otok_str bytes, const otok_seal_scope *scope, const otok_mac_key *seal_key, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- jwt.c */
+
+/* Appends header.payload.signature (RFC 7515 compact).  `header` is JSON text, prepared once a key. */
+int otok_jwt_sign(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
+
+/* A compact JWS taken apart; header and payload are parsed, the signature is not checked.  Freed with otok_jwt_free(). */
+typedef struct otok_jwt {
+    otok_json *header;
+    otok_json *payload;
+    size_t signed_len; /* of the text that is signed: header.payload */
+    uint8_t signature[OTOK_SIGNATURE_MAX];
+    size_t signature_len;
+} otok_jwt;
+
+enum { OTOK_JWT_MAX = 65536 };
+
+int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err); /* OTOK_E_TOKEN_INVALID */
+
+/* The algorithm is the key's; the header's `alg` must say the same (RFC 8725 section 3.1), and `crit` must be absent. */
+int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key, otok_error *err);
+void otok_jwt_free(otok_jwt *jwt);
+
+const char *otok_algorithm_name(int32_t algorithm);      /* "ES256", ...; NULL */
+int32_t otok_algorithm_of_name(const char *name);        /* OTOK_ALG_...; -1 */
+
+/* ---------------------------------------------------------------------------------------------------- cursor.c */
+
+/* Where a page ended; authenticated together with what it is a page of, so that it cannot be forged or carried elsewhere. */
+typedef struct otok_cursor {
+    int64_t created_us;
+    otok_id id;
+} otok_cursor;
+
+enum { OTOK_CURSOR_CHARS = 55 };
+
+int otok_cursor_print(const otok_cursor *cursor, otok_str context, uint8_t key_id, const otok_mac_key *key,
+                      char out[OTOK_CURSOR_CHARS + 1], otok_error *err);
+bool otok_cursor_key_id(const char *text, uint8_t *key_id);
+int otok_cursor_parse(const char *text, otok_str context, const otok_mac_key *key, otok_cursor *out, otok_error *err); /* INVALID */
+
+#endif

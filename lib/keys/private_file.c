@@ -1,0 +1,163 @@
+/*
+ * private_file.c - files that nobody else may read: read with suspicion, written whole or not at all.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "keys/keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int fail_io(otok_error *err, const char *path, const char *verb)
+{
+    int code = errno;
+    return otok_fail_errno(err, otok_error_of_errno(code), code, "%s cannot be %s: %s", path, verb, strerror(code));
+}
+
+/* ---- reading ---- */
+
+/* Asked of the descriptor, so that nobody can swap the file between the question and the reading. */
+static int check_owner(int fd, const char *path, otok_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return fail_io(err, path, "examined");
+    if (!S_ISREG(st.st_mode))
+        return otok_fail(err, OTOK_E_PERMISSION, "%s is no regular file", path);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return otok_fail(err, OTOK_E_PERMISSION, "%s belongs to user %ju, not to us (%ju)", path, (uintmax_t)st.st_uid,
+                         (uintmax_t)geteuid());
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return otok_fail(err, OTOK_E_PERMISSION, "%s has mode %04o: others can use it; chmod 600 it", path, st.st_mode & 07777u);
+    return OTOK_OK;
+}
+
+static int read_all(int fd, const char *path, size_t most, otok_buf *out, otok_error *err)
+{
+    enum { CHUNK = 16384 };
+    for (;;) {
+        if (!otok_buf_reserve(out, CHUNK))
+            return otok_fail(err, OTOK_E_NOMEM, "no memory for %s", path);
+        ssize_t n = read(fd, out->data + out->len, CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_io(err, path, "read");
+        if (n == 0)
+            return OTOK_OK;
+        out->len += (size_t)n;
+        if (out->len > most)
+            return otok_fail(err, OTOK_E_FORMAT, "%s has more than %zu bytes", path, most);
+    }
+}
+
+int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_error *err)
+{
+    /* O_NONBLOCK: a pipe in that place must not hold us up. */
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 && errno == ELOOP)
+        return otok_fail_errno(err, OTOK_E_PERMISSION, ELOOP, "%s is a symbolic link", path);
+    if (fd < 0)
+        return fail_io(err, path, "opened");
+    int rc = check_owner(fd, path, err);
+    if (rc == OTOK_OK)
+        rc = read_all(fd, path, most, out, err);
+    (void)close(fd);
+    return rc;
+}
+
+/* ---- writing ---- */
+
+static int write_all(int fd, const char *path, otok_str text, otok_error *err)
+{
+    const char *at = text.data;
+    size_t left = text.len;
+    while (left > 0) {
+        ssize_t n = write(fd, at, left);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_io(err, path, "written");
+        at += n;
+        left -= (size_t)n;
+    }
+    return OTOK_OK;
+}
+
+/* A new file, on stable storage when this returns.  Nothing is left of it on failure. */
+static int write_new(const char *path, otok_str text, otok_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd < 0)
+        return fail_io(err, path, "made");
+    int rc = OTOK_OK;
+    if (fchmod(fd, S_IRUSR | S_IWUSR) != 0) /* whatever the umask took away */
+        rc = fail_io(err, path, "made private");
+    if (rc == OTOK_OK)
+        rc = write_all(fd, path, text, err);
+    if (rc == OTOK_OK && fsync(fd) != 0)
+        rc = fail_io(err, path, "synced");
+    if (close(fd) != 0 && rc == OTOK_OK)
+        rc = fail_io(err, path, "closed");
+    if (rc != OTOK_OK)
+        (void)unlink(path);
+    return rc;
+}
+
+/* A name lives in its folder, and survives a power failure once that is synced. */
+int otok_folder_sync(const char *path, otok_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL ? otok_strdup(".") : otok_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (folder == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "no memory for a path");
+    int rc = OTOK_OK;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        rc = fail_io(err, folder, "synced");
+    if (fd >= 0)
+        (void)close(fd);
+    otok_free(folder);
+    return rc;
+}
+
+/* A name beside `path` that nobody else uses. */
+static int name_beside(const char *path, char **out, otok_error *err)
+{
+    uint8_t random[8];
+    int rc = otok_random(random, sizeof random, err);
+    if (rc != OTOK_OK)
+        return rc;
+    size_t room = strlen(path) + sizeof ".0123456789abcdef.new";
+    *out = otok_malloc(room);
+    if (*out == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "no memory for a path");
+    (void)snprintf(*out, room, "%s.%016jx.new", path, (uintmax_t)otok_get_u64(random));
+    return OTOK_OK;
+}
+
+int otok_private_file_write(const char *path, otok_str text, bool replace, otok_error *err)
+{
+    char *fresh = NULL;
+    int rc = name_beside(path, &fresh, err);
+    if (rc == OTOK_OK)
+        rc = write_new(fresh, text, err);
+    if (rc != OTOK_OK) {
+        otok_free(fresh);
+        return rc;
+    }
+    /* rename() takes the place of a file, link() refuses to: of two that make one, one loses and sees it. */
+    if (replace ? rename(fresh, path) != 0 : link(fresh, path) != 0)
+        rc = errno == EEXIST && !replace ? otok_fail_errno(err, OTOK_E_CONFLICT, EEXIST, "%s is there already", path)
+                                         : fail_io(err, path, replace ? "replaced" : "made");
+    if (!replace || rc != OTOK_OK)
+        (void)unlink(fresh);
+    if (rc == OTOK_OK)
+        rc = otok_folder_sync(path, err);
+    otok_free(fresh);
+    return rc;
+}

@@ -1,0 +1,130 @@
+/*
+ * names.c - the digests by which records of a realm are found: index keys, cutoffs, pairs.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+#include <string.h>
+
+enum { LONGEST_NAME = 255 };
+
+/* 16 bytes of SHA-256 over purpose, index or scope number, and length-prefixed realm and names. */
+static int digest(const otok_service *service, const char *purpose, uint32_t number, otok_str a, otok_str b, uint8_t out[16],
+                  otok_error *err)
+{
+    uint8_t numbers[16], sha[OTOK_SHA256_SIZE];
+    otok_put_u32(numbers, number);
+    otok_put_u32(numbers + 4, (uint32_t)service->realm.len);
+    otok_put_u32(numbers + 8, (uint32_t)a.len);
+    otok_put_u32(numbers + 12, (uint32_t)b.len);
+    const otok_str parts[] = {otok_str_of(purpose), {numbers, sizeof numbers}, service->realm, a, b};
+    int rc = otok_sha256(parts, sizeof parts / sizeof parts[0], sha, err);
+    if (rc == OTOK_OK)
+        memcpy(out, sha, 16);
+    return rc;
+}
+
+static int index_key(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_index_key *out, otok_error *err)
+{
+    out->index = index;
+    return digest(service, "otok-index-session", index, a, b, out->digest, err);
+}
+
+static int cutoff_id(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_id *out, otok_error *err)
+{
+    return digest(service, "otok-cutoff", index, a, b, out->bytes, err);
+}
+
+int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err)
+{
+    return index_key(service, OTOK_INDEX_SWEEP, (otok_str){0}, (otok_str){0}, out, err);
+}
+
+static const otok_str none = {0};
+
+/* The scopes of a cutoff, in the order in which a session links to them, are indexes of sessions too. */
+static int add_scope(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_session_names *out, otok_error *err)
+{
+    int rc = index_key(service, index, a, b, &out->keys[out->nkeys++], err);
+    return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->links[out->nlinks++], err) : rc;
+}
+
+int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid, otok_session_names *out,
+                          otok_error *err)
+{
+    const struct {
+        uint32_t index;
+        otok_str a, b;
+    } scopes[] = {
+        {OTOK_INDEX_REALM, none, none},      {OTOK_INDEX_SUBJECT, subject, none}, {OTOK_INDEX_CLIENT, client, none},
+        {OTOK_INDEX_PAIR, subject, client},  {OTOK_INDEX_SID, sid, none},
+    };
+    size_t n = sizeof scopes / sizeof scopes[0] - (sid.len == 0);
+    out->nkeys = out->nlinks = 0;
+    int rc = OTOK_OK;
+    for (size_t i = 0; rc == OTOK_OK && i < n; i++)
+        rc = add_scope(service, scopes[i].index, scopes[i].a, scopes[i].b, out, err);
+    return rc == OTOK_OK ? otok_sweep_key(service, &out->keys[out->nkeys++], err) : rc;
+}
+
+void otok_filter_init(otok_filter *filter, size_t size)
+{
+    otok_struct_init(filter, size);
+}
+
+static int check_filter(const otok_filter *in, otok_filter *out, otok_error *err)
+{
+    size_t len;
+    int rc = otok_struct_read(out, sizeof *out, in, sizeof(size_t) + sizeof(char *), "otok_filter", err);
+    if (rc == OTOK_OK)
+        rc = otok_text_check(out->subject, LONGEST_NAME, out->subject != NULL, "filter.subject", &len, err);
+    if (rc == OTOK_OK)
+        rc = otok_text_check(out->client_id, LONGEST_NAME, out->client_id != NULL, "filter.client_id", &len, err);
+    if (rc == OTOK_OK)
+        rc = otok_text_check(out->sid, LONGEST_NAME, out->sid != NULL, "filter.sid", &len, err);
+    if (rc != OTOK_OK)
+        return rc;
+    bool by_name = out->subject != NULL || out->client_id != NULL;
+    if (out->whole_realm != 0 && out->whole_realm != 1)
+        return otok_fail(err, OTOK_E_INVALID, "filter.whole_realm is neither 0 nor 1");
+    if (by_name + (out->sid != NULL) + out->whole_realm > 1)
+        return otok_fail(err, OTOK_E_INVALID, "filter.sid and filter.whole_realm stand alone");
+    if (by_name + (out->sid != NULL) + out->whole_realm == 0)
+        return otok_fail(err, OTOK_E_INVALID, "filter is empty: for everything set filter.whole_realm to 1");
+    return OTOK_OK;
+}
+
+int otok_names_of_filter(const otok_service *service, const otok_filter *in, otok_scope_names *out, otok_error *err)
+{
+    otok_filter filter;
+    int rc = check_filter(in, &filter, err);
+    if (rc != OTOK_OK)
+        return rc;
+    *out = (otok_scope_names){
+        .subject = filter.subject,
+        .client_id = filter.client_id,
+        .sid = filter.sid,
+        .whole_realm = filter.whole_realm != 0,
+        .cutoff_kind = OTOK_RECORD_CUTOFF,
+    };
+    otok_str a = none, b = none;
+    uint32_t index = OTOK_INDEX_REALM;
+    if (filter.subject != NULL && filter.client_id != NULL) {
+        index = OTOK_INDEX_PAIR;
+        a = otok_str_of(filter.subject);
+        b = otok_str_of(filter.client_id);
+        out->cutoff_kind = OTOK_RECORD_PAIR;
+    } else if (filter.subject != NULL) {
+        index = OTOK_INDEX_SUBJECT;
+        a = otok_str_of(filter.subject);
+    } else if (filter.client_id != NULL) {
+        index = OTOK_INDEX_CLIENT;
+        a = otok_str_of(filter.client_id);
+    } else if (filter.sid != NULL) {
+        index = OTOK_INDEX_SID;
+        a = otok_str_of(filter.sid);
+    }
+    rc = index_key(service, index, a, b, &out->index, err);
+    return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->cutoff, err) : rc;
+}

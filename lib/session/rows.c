@@ -1,0 +1,48 @@
+/*
+ * rows.c - what a scan emits, kept: the callbacks of a store must not call it again, so whoever works on rows copies them first.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+static int on_row(void *arg, const otok_record *record)
+{
+    otok_rows *rows = arg;
+    if ((rows->by_sweep ? record->sweep_us : record->created_us) > rows->until_us) {
+        rows->past = true;
+        return 1;
+    }
+    otok_record *copy = otok_record_copy(record);
+    if (copy == NULL) {
+        rows->short_of_memory = true;
+        return 1;
+    }
+    rows->records[rows->n++] = copy;
+    return 0;
+}
+
+int otok_rows_scan(otok_service *service, const otok_scan *scan, otok_rows *rows, otok_error *err)
+{
+    rows->room = scan->limit;
+    rows->n = 0;
+    rows->past = rows->short_of_memory = false;
+    rows->by_sweep = scan->key.index == OTOK_INDEX_SWEEP;
+    rows->records = otok_calloc(rows->room, sizeof(otok_record *));
+    if (rows->records == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    int rc = otok_store_scan(service->store, scan, on_row, rows, err);
+    if (rc == OTOK_OK && rows->short_of_memory)
+        rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    if (rc != OTOK_OK)
+        otok_rows_free(rows);
+    return rc;
+}
+
+void otok_rows_free(otok_rows *rows)
+{
+    for (size_t i = 0; i < rows->n; i++)
+        otok_record_free(rows->records[i]);
+    otok_free(rows->records);
+    rows->records = NULL;
+    rows->n = 0;
+}

@@ -1,0 +1,76 @@
+/*
+ * scope.c - sets of scope words (RFC 6749 section 3.3).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+#include <string.h>
+
+/* scope-token = 1*( %x21 / %x23-5B / %x5D-7E ) */
+static bool is_word_char(uint8_t c)
+{
+    return c > 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* The next word at or behind *at; empty at the end. */
+static otok_str next_word(otok_str text, size_t *at)
+{
+    const char *p = text.data;
+    while (*at < text.len && p[*at] == ' ')
+        (*at)++;
+    size_t start = *at;
+    while (*at < text.len && p[*at] != ' ')
+        (*at)++;
+    return (otok_str){*at > start ? p + start : NULL, *at - start};
+}
+
+static bool has_word(otok_str scope, otok_str word)
+{
+    size_t at = 0;
+    for (otok_str w = next_word(scope, &at); w.len != 0; w = next_word(scope, &at)) {
+        if (otok_str_eq(w, word))
+            return true;
+    }
+    return false;
+}
+
+bool otok_scope_has(otok_str scope, const char *word)
+{
+    return has_word(scope, otok_str_of(word));
+}
+
+int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err)
+{
+    otok_str text = otok_str_of(scope);
+    size_t start = out->len, at = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (scope[i] != ' ' && !is_word_char((uint8_t)scope[i]))
+            return otok_fail(err, OTOK_E_INVALID, "scope has a character that RFC 6749 section 3.3 does not allow");
+    }
+    for (otok_str w = next_word(text, &at); w.len != 0; w = next_word(text, &at)) {
+        if (has_word((otok_str){out->data + start, out->len - start}, w))
+            continue;
+        if (out->len != start)
+            otok_buf_add_u8(out, ' ');
+        otok_buf_add(out, w.data, w.len);
+    }
+    return out->failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory") : OTOK_OK;
+}
+
+int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_error *err)
+{
+    size_t start = out->len, at = 0;
+    int rc = otok_scope_normalise(asked, out, err);
+    if (rc != OTOK_OK)
+        return rc == OTOK_E_INVALID ? otok_fail(err, OTOK_E_SCOPE, "scope has a character that is not allowed") : rc;
+    otok_str normal = {out->data + start, out->len - start};
+    if (normal.len == 0)
+        otok_buf_add(out, granted.data, granted.len);
+    for (otok_str w = next_word(normal, &at); w.len != 0; w = next_word(normal, &at)) {
+        if (!has_word(granted, w))
+            return otok_fail(err, OTOK_E_SCOPE, "scope asks for \"%.*s\", which was not granted", (int)(w.len < 64 ? w.len : 64),
+                             (const char *)w.data);
+    }
+    return out->failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory") : OTOK_OK;
+}

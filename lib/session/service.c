@@ -1,0 +1,273 @@
+/*
+ * service.c - one realm's view of a store.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000 };
+
+void otok_config_init(otok_config *config, size_t size)
+{
+    otok_struct_init(config, size);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ the keys */
+
+static int derive(const otok_service *service, const otok_token_key *key, const char *purpose, otok_mac_key **out, otok_error *err)
+{
+    uint8_t subkey[OTOK_KEY_SIZE];
+    int rc = otok_subkey(key->key, purpose, service->realm, subkey, err);
+    if (rc == OTOK_OK)
+        rc = otok_mac_key_new(subkey, out, err);
+    otok_wipe(subkey, sizeof subkey);
+    return rc;
+}
+
+/* Each use of a key, and each realm, has its own subkey (K6). */
+static int derive_keys(otok_service *service, otok_error *err)
+{
+    const otok_keyring *keyring = service->keyring;
+    service->keys = otok_calloc(keyring->ntoken, sizeof *service->keys);
+    if (service->keys == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    service->nkeys = keyring->ntoken;
+    int rc = OTOK_OK;
+    for (size_t i = 0; rc == OTOK_OK && i < service->nkeys; i++) {
+        const otok_token_key *from = &keyring->token[i];
+        otok_realm_key *key = &service->keys[i];
+        key->id = from->id;
+        rc = derive(service, from, "token", &key->token, err);
+        if (rc == OTOK_OK)
+            rc = derive(service, from, "seal", &key->seal, err);
+        if (rc == OTOK_OK)
+            rc = derive(service, from, "cursor", &key->cursor, err);
+        if (from == otok_keyring_token(keyring))
+            service->active = key;
+    }
+    return rc;
+}
+
+const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id)
+{
+    for (size_t i = 0; i < service->nkeys; i++) {
+        if (service->keys[i].id == id)
+            return &service->keys[i];
+    }
+    return NULL;
+}
+
+/* The JOSE headers never change while the active key does not. */
+static char *jose_header(const otok_service *service, const char *typ)
+{
+    const otok_signing_key *key = otok_keyring_signing(service->keyring);
+    otok_buf buf;
+    otok_buf_init(&buf, NULL, 0);
+    otok_json_begin(&buf);
+    otok_json_add_text(&buf, "alg", otok_algorithm_name(otok_pkey_algorithm(key->pkey)));
+    otok_json_add_text(&buf, "typ", typ);
+    otok_json_add_text(&buf, "kid", key->kid);
+    otok_json_end(&buf);
+    char *text = buf.failed ? NULL : otok_strndup(buf.data, buf.len);
+    otok_buf_free(&buf);
+    return text;
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- open */
+
+/* A folder with store and keyring, both made when they are not there. */
+static int open_directory(const otok_config *config, otok_store **store, otok_keyring **keyring, otok_error *err)
+{
+    otok_buf path;
+    if (config->directory == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "a store and a keyring are required, or config.directory");
+    if (mkdir(config->directory, 0700) != 0 && errno != EEXIST)
+        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "cannot make %s: %s", config->directory, strerror(errno));
+    otok_buf_init(&path, NULL, 0);
+    otok_buf_add_text(&path, config->directory);
+    size_t len = path.len;
+    otok_buf_add(&path, "/keyring.json", sizeof "/keyring.json");
+    int rc = path.failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory")
+                         : otok_keyring_open((const char *)path.data, OTOK_ALG_DEFAULT, keyring, err);
+    path.len = len;
+    otok_buf_add(&path, "/store", sizeof "/store");
+    if (rc == OTOK_OK && path.failed)
+        rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    if (rc == OTOK_OK)
+        rc = otok_store_open_lmdb((const char *)path.data, NULL, store, err);
+    otok_buf_free(&path);
+    return rc;
+}
+
+static int check_config(const otok_config *config, otok_error *err)
+{
+    const struct {
+        const char *text, *field;
+        size_t bound;
+        bool required;
+    } texts[] = {
+        {config->issuer, "config.issuer", ISSUER_BOUND, true},
+        {config->realm, "config.realm", REALM_BOUND, config->realm != NULL},
+        {config->audience, "config.audience", AUDIENCE_BOUND, config->audience != NULL},
+    };
+    size_t len;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        int rc = otok_text_check(texts[i].text, texts[i].bound, texts[i].required, texts[i].field, &len, err);
+        if (rc != OTOK_OK)
+            return rc;
+    }
+    if (config->realm == NULL && strlen(config->issuer) > REALM_BOUND)
+        return otok_fail(err, OTOK_E_INVALID, "config.realm is required: config.issuer is longer than %d bytes", REALM_BOUND);
+    if (config->deadline_ms < 0)
+        return otok_fail(err, OTOK_E_INVALID, "config.deadline_ms is negative");
+    return OTOK_OK;
+}
+
+/* Reads policy and callbacks, which may be of other headers too, and refuses a policy that makes no sense at once. */
+static int copy_structs(otok_service *service, const otok_config *config, otok_error *err)
+{
+    otok_rules rules;
+    int rc = OTOK_OK;
+    otok_policy_init(&service->policy, sizeof service->policy);
+    if (config->policy != NULL)
+        rc = otok_struct_read(&service->policy, sizeof service->policy, config->policy, sizeof(size_t), "otok_policy", err);
+    if (rc == OTOK_OK && config->callbacks != NULL)
+        rc = otok_struct_read(&service->callbacks, sizeof service->callbacks, config->callbacks, sizeof(size_t), "otok_callbacks", err);
+    service->policy.size = sizeof service->policy;
+    return rc == OTOK_OK ? otok_rules_of(&service->policy, true, false, &rules, err) : rc;
+}
+
+static int copy_texts(otok_service *service, const otok_config *config, otok_error *err)
+{
+    service->issuer = otok_strdup(config->issuer);
+    service->realm_text = otok_strdup(config->realm != NULL ? config->realm : config->issuer);
+    service->audience = otok_strdup(config->audience != NULL ? config->audience : config->issuer);
+    service->at_header = jose_header(service, "at+jwt"); /* RFC 9068 section 2.1 */
+    service->jwt_header = jose_header(service, "JWT");
+    if (service->issuer == NULL || service->realm_text == NULL || service->audience == NULL || service->at_header == NULL ||
+        service->jwt_header == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    service->realm = otok_str_of(service->realm_text);
+    return OTOK_OK;
+}
+
+static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring, otok_error *err)
+{
+    int rc = OTOK_OK;
+    if (store == NULL && keyring == NULL) {
+        rc = open_directory(config, &service->store, &service->keyring, err);
+    } else if (store == NULL || keyring == NULL) {
+        rc = otok_fail(err, OTOK_E_INVALID, "%s is required", store == NULL ? "store" : "keyring");
+    } else {
+        service->store = otok_store_ref(store);
+        service->keyring = otok_keyring_ref(keyring);
+    }
+    if (rc != OTOK_OK)
+        return rc;
+    service->user = config->user;
+    int64_t deadline_ms = config->deadline_ms != 0 ? config->deadline_ms : DEADLINE_MS;
+    service->deadline_us = deadline_ms > INT64_MAX / OTOK_US_PER_MS ? OTOK_UNLIMITED : deadline_ms * OTOK_US_PER_MS;
+    rc = copy_structs(service, config, err);
+    if (rc == OTOK_OK)
+        rc = copy_texts(service, config, err);
+    return rc == OTOK_OK ? derive_keys(service, err) : rc;
+}
+
+int otok_service_open(const otok_config *in, otok_store *store, otok_keyring *keyring, otok_service **out, otok_error *err)
+{
+    otok_config config;
+    if (out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "out is required");
+    *out = NULL;
+    int rc = otok_struct_read(&config, sizeof config, in, sizeof(size_t) + sizeof(char *), "otok_config", err);
+    if (rc == OTOK_OK)
+        rc = check_config(&config, err);
+    if (rc == OTOK_OK)
+        rc = otok_crypto_check(err);
+    if (rc != OTOK_OK)
+        return rc;
+    otok_service *service = otok_calloc(1, sizeof *service);
+    if (service == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    rc = fill(service, &config, store, keyring, err);
+    if (rc != OTOK_OK) {
+        otok_service_close(service);
+        return rc;
+    }
+    *out = service;
+    return OTOK_OK;
+}
+
+void otok_service_close(otok_service *service)
+{
+    if (service == NULL)
+        return;
+    for (size_t i = 0; i < service->nkeys; i++) {
+        otok_mac_key_free(service->keys[i].token);
+        otok_mac_key_free(service->keys[i].seal);
+        otok_mac_key_free(service->keys[i].cursor);
+    }
+    otok_free(service->keys);
+    otok_free(service->issuer);
+    otok_free(service->realm_text);
+    otok_free(service->audience);
+    otok_free(service->at_header);
+    otok_free(service->jwt_header);
+    otok_store_close(service->store);
+    otok_keyring_free(service->keyring);
+    otok_free(service);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- helpers */
+
+int64_t otok_service_now(const otok_service *service)
+{
+    int64_t now_us = service->callbacks.now != NULL ? service->callbacks.now(service->user) : otok_clock_now_us();
+    return now_us > 0 ? now_us : 0; /* before 1970 there were no sessions */
+}
+
+int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding, otok_rules *out,
+                       otok_error *err)
+{
+    otok_policy policy = service->policy;
+    if (service->callbacks.client_policy != NULL && service->callbacks.client_policy(service->user, client_id, &policy) != 0)
+        return otok_fail(err, OTOK_E_CALLBACK, "the host's client_policy callback failed");
+    return otok_rules_of(&policy, is_public, binding != OTOK_BINDING_NONE, out, err);
+}
+
+int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err)
+{
+    otok_write write = {op, expect, record};
+    otok_group group = {.writes = &write, .n = 1};
+    int rc = otok_store_commit(service->store, &group, 1, err);
+    if (rc == OTOK_OK && group.result != OTOK_OK) {
+        rc = group.result;
+        if (err != NULL)
+            *err = group.error;
+    }
+    return rc;
+}
+
+otok_attempts otok_attempts_begin(const otok_service *service)
+{
+    return (otok_attempts){.deadline_us = otok_time_add(otok_clock_monotonic_us(), service->deadline_us)};
+}
+
+bool otok_attempts_again(otok_attempts *attempts, int *result, otok_error *err)
+{
+    if (*result != OTOK_E_CONFLICT)
+        return false;
+    if (++attempts->made >= OTOK_ATTEMPTS) {
+        (void)otok_fail(err, OTOK_E_CONFLICT, "others were faster %d times: try again", OTOK_ATTEMPTS);
+        return false;
+    }
+    if (otok_clock_monotonic_us() < attempts->deadline_us)
+        return true;
+    *result = otok_fail(err, OTOK_E_BUSY, "not done within the deadline: try again");
+    return false;
+}

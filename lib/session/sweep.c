@@ -1,0 +1,258 @@
+/*
+ * sweep.c - removing what is dead (L6).
+ *
+ * Every session is filed under the time at which to look at it: when it should have ended, and at least every 30 days.  One that
+ * is seen dead is not removed at once but doomed, and looked at again after the grace: a clock that jumped ahead and was set right
+ * meanwhile destroys nothing (L5).  What a cutoff killed needs no grace.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+#include <string.h>
+
+enum { DEFAULT_LIMIT = 1000, A_PAGE = 64 };
+
+void otok_sweep_result_init(otok_sweep_result *result, size_t size)
+{
+    otok_struct_init(result, size);
+}
+
+/* What is to be done with one session. */
+enum { MOVE, DOOM, REMOVE_EXPIRED, REMOVE_CUT_OFF };
+
+struct verdict {
+    int action;
+    int64_t sweep_us;
+};
+
+static struct verdict judge(const otok_loaded *session, const otok_rules *rules, int64_t now_us)
+{
+    otok_lifetime life = otok_loaded_lifetime(session, rules, now_us);
+    if (life.verdict == OTOK_E_TOKEN_REVOKED)
+        return (struct verdict){.action = REMOVE_CUT_OFF};
+    if (life.verdict == OTOK_OK)
+        return (struct verdict){MOVE, otok_sweep_due(life.expires_us, now_us)};
+    if (session->head.flags & OTOK_HEAD_DOOMED)
+        return (struct verdict){.action = REMOVE_EXPIRED};
+    return (struct verdict){DOOM, otok_time_add(now_us, rules->sweep_grace_us)};
+}
+
+/* The write that follows from a verdict, over storage of the caller's. */
+struct change {
+    otok_record record;
+    uint8_t head[OTOK_HEAD_SIZE];
+    otok_write write;
+    struct verdict verdict;
+};
+
+static void prepare(struct change *change, const otok_loaded *session)
+{
+    otok_head head = session->head;
+    change->record = *session->record;
+    change->write = (otok_write){OTOK_WRITE_DELETE, session->record->version, &change->record};
+    if (change->verdict.action != MOVE && change->verdict.action != DOOM)
+        return;
+    change->write.op = OTOK_WRITE_PUT;
+    change->record.version++;
+    change->record.sweep_us = change->verdict.sweep_us;
+    head.flags = change->verdict.action == DOOM ? OTOK_HEAD_DOOMED : 0;
+    otok_head_print(&head, change->head);
+    change->record.head = (otok_str){change->head, sizeof change->head};
+}
+
+static void tell(otok_service *service, const struct change *change, const otok_loaded *session, otok_sweep_result *result)
+{
+    otok_event event = {.type = OTOK_EVENT_EXPIRED, .reason = OTOK_E_TOKEN_EXPIRED};
+    switch (change->verdict.action) {
+    case REMOVE_CUT_OFF:
+        event.type = OTOK_EVENT_REVOKED;
+        event.reason = OTOK_REVOKED_BY_CUTOFF;
+        result->cut_off++;
+        break;
+    case REMOVE_EXPIRED:
+        result->expired++;
+        break;
+    default:
+        return;
+    }
+    otok_event_send(service, &event, session);
+}
+
+/* What cannot be judged (a failing callback, a policy that makes no sense) is looked at again tomorrow, never removed. */
+static int verdict_of(otok_service *service, const otok_loaded *session, int64_t now_us, struct verdict *out, otok_error *err)
+{
+    char client[OTOK_MAX_NAME + 1] = "";
+    otok_rules rules;
+    memcpy(client, session->record->client.data, session->record->client.len);
+    int rc = otok_service_rules(service, client, false, session->body.binding, &rules, err);
+    if (rc == OTOK_OK) {
+        otok_rules_tighten(&rules, session->body.idle_timeout_s, session->body.max_lifetime_s);
+        *out = judge(session, &rules, now_us);
+    } else {
+        *out = (struct verdict){MOVE, otok_time_add(now_us, OTOK_DAY_US)};
+    }
+    return rc;
+}
+
+/* One commit, each session on its own: one that was refreshed meanwhile stays as it is, and is found again (L6). */
+static int apply(otok_service *service, struct change *changes, const otok_loaded *sessions, size_t n, otok_sweep_result *result,
+                 otok_error *err)
+{
+    otok_group *groups = otok_calloc(n, sizeof *groups);
+    if (groups == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        groups[i] = (otok_group){.writes = &changes[i].write, .n = 1};
+    int rc = otok_store_commit(service->store, groups, n, err);
+    for (size_t i = 0; rc == OTOK_OK && i < n; i++) {
+        if (groups[i].result == OTOK_OK)
+            tell(service, &changes[i], &sessions[i], result);
+        else if (groups[i].result != OTOK_E_CONFLICT)
+            rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
+    }
+    otok_free(groups);
+    return rc;
+}
+
+static int sweep_sessions(otok_service *service, otok_loaded *sessions, size_t n, int64_t now_us, otok_sweep_result *result, otok_error *err)
+{
+    otok_error first = {0};
+    struct change *changes = otok_calloc(n, sizeof *changes);
+    if (changes == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    int judged = OTOK_OK;
+    int rc = otok_sessions_add_cutoffs(service, sessions, n, err);
+    for (size_t i = 0; rc == OTOK_OK && i < n; i++) {
+        int one = verdict_of(service, &sessions[i], now_us, &changes[i].verdict, judged == OTOK_OK ? &first : NULL);
+        judged = judged == OTOK_OK ? one : judged;
+        prepare(&changes[i], &sessions[i]);
+    }
+    if (rc == OTOK_OK && n != 0)
+        rc = apply(service, changes, sessions, n, result, err);
+    otok_free(changes);
+    if (rc == OTOK_OK && judged != OTOK_OK) /* the rest is done: now say so */
+        rc = otok_error_set(err, judged, 0, first.message);
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- the page */
+
+/* What this version cannot read is looked at again in a month, so that it does not stand in the way of the rest. */
+static int set_aside(otok_service *service, const otok_record *unread, int64_t now_us, otok_error *err)
+{
+    otok_record record = *unread;
+    record.version++;
+    record.sweep_us = otok_sweep_due(OTOK_UNLIMITED, now_us);
+    int rc = otok_service_write(service, OTOK_WRITE_PUT, unread->version, &record, err);
+    return rc == OTOK_E_CONFLICT ? OTOK_OK : rc;
+}
+
+/* The sessions among the rows, taken apart. */
+static size_t sessions_of(otok_service *service, otok_rows *rows, otok_loaded *sessions)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        if (rows->records[i]->kind == OTOK_RECORD_SESSION &&
+            otok_session_unpack(service, rows->records[i], &sessions[n], NULL) == OTOK_OK) {
+            rows->records[i] = NULL;
+            n++;
+        }
+    }
+    return n;
+}
+
+static int sweep_cutoff(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_sweep_result *result, otok_error *err)
+{
+    otok_walk walk = {.at.created_us = INT64_MIN};
+    int rc = otok_cutoff_sweep(service, cutoff, limit, &walk, err);
+    result->visited += walk.visited;
+    result->cut_off += walk.removed;
+    result->more |= rc == OTOK_OK && !walk.done;
+    return rc;
+}
+
+/* What is not a session, or could not be read as one. */
+static int sweep_others(otok_service *service, const otok_rows *rows, int64_t now_us, uint32_t limit, otok_sweep_result *result, otok_error *err)
+{
+    int rc = OTOK_OK;
+    for (size_t i = 0; rc == OTOK_OK && i < rows->n; i++) {
+        const otok_record *record = rows->records[i];
+        if (record == NULL)
+            continue;
+        rc = record->kind == OTOK_RECORD_SESSION ? OTOK_E_FORMAT : sweep_cutoff(service, record, limit, result, err);
+        if (rc == OTOK_E_FORMAT)
+            rc = set_aside(service, record, now_us, err);
+    }
+    return rc;
+}
+
+/* A page of what is filed up to `until_us`, in the order of the time at which to look. */
+static int sweep_page(otok_service *service, const otok_scan *scan, otok_rows *rows, int64_t now_us, otok_sweep_result *result, otok_error *err)
+{
+    otok_loaded *sessions = otok_calloc(scan->limit, sizeof *sessions);
+    if (sessions == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    size_t n = sessions_of(service, rows, sessions);
+    int rc = n != 0 ? sweep_sessions(service, sessions, n, now_us, result, err) : OTOK_OK;
+    result->visited += n;
+    if (rc == OTOK_OK)
+        rc = sweep_others(service, rows, now_us, scan->limit, result, err);
+    for (size_t i = 0; i < n; i++)
+        otok_loaded_free(&sessions[i]);
+    otok_free(sessions);
+    return rc;
+}
+
+/* A clock that was ahead may have filed records years away: those at the far end are looked at now. */
+static int sweep_far(otok_service *service, const otok_index_key *key, int64_t now_us, otok_sweep_result *result, otok_error *err)
+{
+    const otok_scan scan = {.size = sizeof scan, .key = *key, .flags = OTOK_SCAN_DESCENDING, .limit = A_PAGE};
+    otok_rows rows = {.until_us = INT64_MAX};
+    int64_t far_us = otok_time_add(otok_sweep_due(OTOK_UNLIMITED, now_us), OTOK_DAY_US);
+    int rc = otok_rows_scan(service, &scan, &rows, err);
+    if (rc != OTOK_OK)
+        return rc;
+    while (rows.n > 0 && rows.records[rows.n - 1]->sweep_us <= far_us)
+        otok_record_free(rows.records[--rows.n]);
+    rc = sweep_page(service, &scan, &rows, now_us, result, err);
+    otok_rows_free(&rows);
+    return rc;
+}
+
+static int sweep_due(otok_service *service, const otok_index_key *key, int64_t now_us, uint32_t limit, otok_sweep_result *result,
+                     bool *end, otok_error *err)
+{
+    const otok_scan scan = {.size = sizeof scan, .key = *key, .limit = limit < A_PAGE ? limit : A_PAGE};
+    otok_rows rows = {.until_us = now_us};
+    int rc = otok_rows_scan(service, &scan, &rows, err);
+    if (rc != OTOK_OK)
+        return rc;
+    *end = rows.n < scan.limit;
+    rc = sweep_page(service, &scan, &rows, now_us, result, err);
+    otok_rows_free(&rows);
+    return rc;
+}
+
+int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *out, otok_error *err)
+{
+    otok_sweep_result result = {.size = sizeof result};
+    otok_index_key key = {0};
+    bool end = false;
+    if (service == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "service is required");
+    if (limit == 0)
+        limit = DEFAULT_LIMIT;
+    int64_t now_us = otok_service_now(service);
+    int rc = otok_sweep_key(service, &key, err);
+    if (rc == OTOK_OK)
+        rc = sweep_far(service, &key, now_us, &result, err);
+    for (uint32_t pages = 0; rc == OTOK_OK && !end && result.visited < limit && pages <= limit / A_PAGE; pages++)
+        rc = sweep_due(service, &key, now_us, (uint32_t)(limit - result.visited), &result, &end, err);
+    result.more |= !end;
+    if (out != NULL && out->size >= sizeof(size_t)) {
+        result.size = out->size;
+        memcpy(out, &result, out->size < sizeof result ? out->size : sizeof result);
+    }
+    return rc;
+}

@@ -1,0 +1,349 @@
+/*
+ * check_list.c - Q2, Q3, Q4: what lists and counts say of sessions.  How they are paged through: check_list_pages.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "support/ask.h"
+#include "support/node.h"
+#include "support/watch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DAY_US (INT64_C(86400) * OTOK_US_PER_S)
+
+static otok_session *get(test_fixture *f, const char *session_id)
+{
+    otok_error err;
+    otok_session *session = NULL;
+    test_assert_code(OTOK_OK, otok_session_get(f->service, session_id, &session, &err));
+    return session;
+}
+
+static otok_page *first_page(test_fixture *f, const otok_filter *filter)
+{
+    otok_error err;
+    otok_page *page = NULL;
+    otok_list_request request;
+    otok_list_request_init(&request, sizeof request);
+    request.filter = filter;
+    test_assert_code(OTOK_OK, otok_list(f->service, &request, &page, &err));
+    return page;
+}
+
+static void assert_same_session(const otok_session *a, const otok_session *b)
+{
+    const char *const texts[][2] = {{a->session_id, b->session_id},
+                                    {a->subject, b->subject},
+                                    {a->client_id, b->client_id},
+                                    {a->scope, b->scope},
+                                    {a->sid, b->sid},
+                                    {a->label, b->label},
+                                    {a->start_ip, b->start_ip},
+                                    {a->start_user_agent, b->start_user_agent},
+                                    {a->last_ip, b->last_ip},
+                                    {a->last_user_agent, b->last_user_agent}};
+    const int64_t numbers[][2] = {{a->grant_type, b->grant_type},
+                                  {a->binding, b->binding},
+                                  {a->started_us, b->started_us},
+                                  {a->last_used_us, b->last_used_us},
+                                  {a->rotated_us, b->rotated_us},
+                                  {a->idle_expires_us, b->idle_expires_us},
+                                  {a->max_expires_us, b->max_expires_us},
+                                  {a->generation, b->generation},
+                                  {a->retries, b->retries}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        ck_assert_pstr_eq(texts[i][0], texts[i][1]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        ck_assert_int_eq(numbers[i][0], numbers[i][1]);
+}
+
+static test_held hold_with_everything(test_fixture *f)
+{
+    otok_peer peer;
+    otok_grant grant = test_grant("alice", "phone", "offline_access profile openid");
+    otok_peer_init(&peer, sizeof peer);
+    peer.ip = "192.0.2.1";
+    peer.user_agent = "Browser/1";
+    peer.jkt = TEST_JKT;
+    grant.sid = "sso-1";
+    grant.label = "Alice's Télephone";
+    grant.grant_type = OTOK_GRANT_DEVICE_CODE;
+    grant.binding = OTOK_BINDING_JKT;
+    grant.peer = &peer;
+    grant.max_lifetime_s = 90 * (int64_t)TEST_DAY_S;
+    return test_hold_grant(f, &grant);
+}
+
+static void refresh_from(test_fixture *f, test_held *held, const char *ip, const char *user_agent)
+{
+    otok_error err;
+    otok_peer peer;
+    otok_tokens *tokens = NULL;
+    otok_refresh_request request = test_refresh_request(held->token, NULL);
+    otok_peer_init(&peer, sizeof peer);
+    peer.ip = ip;
+    peer.user_agent = user_agent;
+    peer.jkt = TEST_JKT;
+    request.peer = &peer;
+    test_assert_code(OTOK_OK, otok_refresh(f->service, &request, &tokens, &err));
+    test_keep(held, tokens);
+}
+
+/* Q2 */
+START_TEST(row_of_a_new_session_has_every_field)
+{
+    test_fixture *f = test_open(_i);
+    test_held held = hold_with_everything(f);
+    otok_session *s = get(f, held.session_id);
+    ck_assert_str_eq(s->session_id, held.session_id);
+    ck_assert_str_eq(s->subject, "alice");
+    ck_assert_str_eq(s->client_id, "phone");
+    ck_assert_str_eq(s->scope, "offline_access profile openid");
+    ck_assert_str_eq(s->sid, "sso-1");
+    ck_assert_str_eq(s->label, "Alice's Télephone");
+    ck_assert_str_eq(s->start_ip, "192.0.2.1");
+    ck_assert_str_eq(s->start_user_agent, "Browser/1");
+    ck_assert_int_eq(s->grant_type, OTOK_GRANT_DEVICE_CODE);
+    ck_assert_int_eq(s->binding, OTOK_BINDING_JKT);
+    ck_assert_int_eq(s->started_us, TEST_START_US);
+    ck_assert_int_eq(s->last_used_us, TEST_START_US);
+    ck_assert_int_eq(s->rotated_us, 0);
+    ck_assert_int_ge(s->idle_expires_us, TEST_START_US + 30 * DAY_US);
+    ck_assert_int_le(s->idle_expires_us, TEST_START_US + 30 * DAY_US + 300 * OTOK_US_PER_S);
+    ck_assert_int_eq(s->max_expires_us, TEST_START_US + 90 * DAY_US);
+    ck_assert_uint_eq(s->generation, 0);
+    ck_assert_uint_eq(s->retries, 0);
+    otok_session_free(s);
+    test_close(f);
+}
+END_TEST
+
+/* Q2 */
+START_TEST(row_of_a_used_session_shows_its_last_use)
+{
+    test_fixture *f = test_open(_i);
+    f->policy.rotation = OTOK_ROTATION_ALWAYS;
+    test_reopen_service(f);
+    test_held held = hold_with_everything(f);
+    for (uint32_t n = 1; n <= 3; n++) {
+        char ip[32];
+        (void)snprintf(ip, sizeof ip, "2001:db8::%u", n);
+        test_advance_s(f, TEST_DAY_S);
+        refresh_from(f, &held, ip, "App/2");
+        test_restart(f);
+        otok_session *s = get(f, held.session_id);
+        ck_assert_int_eq(s->started_us, TEST_START_US);
+        ck_assert_int_eq(s->last_used_us, f->now_us);
+        ck_assert_int_eq(s->rotated_us, f->now_us);
+        ck_assert_int_ge(s->idle_expires_us, f->now_us + 30 * DAY_US);
+        ck_assert_str_eq(s->start_ip, "192.0.2.1");
+        ck_assert_str_eq(s->start_user_agent, "Browser/1");
+        ck_assert_str_eq(s->last_ip, ip);
+        ck_assert_str_eq(s->last_user_agent, "App/2");
+        ck_assert_uint_eq(s->generation, n);
+        otok_session_free(s);
+    }
+    test_close(f);
+}
+END_TEST
+
+/* Q2: a list shows the very same as otok_session_get() */
+START_TEST(list_and_get_agree)
+{
+    test_fixture *f = test_open(_i);
+    otok_filter filters[] = {test_filter("alice", NULL, NULL), test_filter(NULL, "phone", NULL),
+                             test_filter("alice", "phone", NULL), test_filter(NULL, NULL, "sso-1"),
+                             test_filter_realm()};
+    test_held held = hold_with_everything(f);
+    test_advance_s(f, TEST_DAY_S);
+    refresh_from(f, &held, "2001:db8::1", "App/2");
+    otok_session *s = get(f, held.session_id);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        otok_page *page = first_page(f, &filters[i]);
+        ck_assert_uint_eq(page->count, 1);
+        assert_same_session(page->sessions[0], s);
+        ck_assert_ptr_null(page->next_cursor);
+        otok_page_free(page);
+    }
+    otok_session_free(s);
+    test_close(f);
+}
+END_TEST
+
+/* Q2 */
+START_TEST(what_was_not_given_is_null_and_what_has_no_end_is_unlimited)
+{
+    test_fixture *f = test_open(_i);
+    f->policy.idle_timeout_s = OTOK_UNLIMITED;
+    test_reopen_service(f);
+    test_held held = test_hold(f, NULL, NULL);
+    otok_session *s = get(f, held.session_id);
+    ck_assert_ptr_null(s->sid);
+    ck_assert_ptr_null(s->label);
+    ck_assert_ptr_null(s->start_ip);
+    ck_assert_ptr_null(s->start_user_agent);
+    ck_assert(s->idle_expires_us == OTOK_UNLIMITED);
+    ck_assert(s->max_expires_us == OTOK_UNLIMITED);
+    ck_assert_int_eq(s->binding, OTOK_BINDING_NONE);
+    ck_assert_int_eq(s->grant_type, OTOK_GRANT_AUTHORIZATION_CODE);
+    otok_session_free(s);
+    test_close(f);
+}
+END_TEST
+
+/* Q2, T2: retries are counted where the policy limits them */
+START_TEST(row_counts_the_retries_of_this_generation)
+{
+    test_fixture *f = test_open(_i);
+    f->policy.retry_limit = 5;
+    test_reopen_service(f);
+    test_held held = test_hold(f, NULL, NULL), old = held;
+    test_rotate(f, &held, NULL);
+    for (uint32_t n = 1; n <= 3; n++) {
+        test_assert_code(OTOK_OK, test_refresh_code(f, old.token, NULL));
+        otok_session *s = get(f, held.session_id);
+        ck_assert_uint_eq(s->retries, n);
+        otok_session_free(s);
+    }
+    test_rotate(f, &held, NULL);
+    otok_session *s = get(f, held.session_id);
+    ck_assert_uint_eq(s->retries, 0);
+    otok_session_free(s);
+    test_close(f);
+}
+END_TEST
+
+/* Q3: records, without a walk where the store counts fast */
+START_TEST(count_does_not_walk)
+{
+    test_watch watch;
+    test_fixture *f = test_open(TEST_LMDB);
+    otok_filter filters[] = {test_filter("alice", NULL, NULL), test_filter(NULL, "phone", NULL),
+                             test_filter("alice", "phone", NULL), test_filter_realm()};
+    test_plain_policy(f);
+    test_watch_fixture(&watch, f);
+    ck_assert((otok_store_guarantees(f->store) & OTOK_STORE_FAST_COUNT) != 0);
+    for (int i = 0; i < 50; i++)
+        otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+    test_watch_reset(&watch);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        ck_assert_uint_eq(test_count(f, &filters[i]), 50);
+    ck_assert_uint_eq(watch.visited, 0);
+    ck_assert_uint_eq(watch.scans, 0);
+    test_close(f);
+}
+END_TEST
+
+enum { GROUP = 7 };
+
+/* Sessions that are live, idle, at their end, cut off, and revoked; GROUP of each (the revoked ones are gone at once). */
+static void make_dead_and_live(test_fixture *f, test_held live[GROUP])
+{
+    otok_error err;
+    otok_filter old = test_filter("alice", "old", NULL);
+    otok_grant limited = test_grant("alice", "phone", "offline_access");
+    limited.max_lifetime_s = 3600;
+    for (int i = 0; i < GROUP; i++)
+        otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+    test_advance_s(f, 31 * (int64_t)TEST_DAY_S);
+    for (int i = 0; i < GROUP; i++) {
+        (void)test_hold_grant(f, &limited);
+        otok_tokens_free(test_issue_plain(f, "alice", "old"));
+        test_held held = test_hold(f, "alice", "phone");
+        test_assert_code(OTOK_OK, otok_revoke_session(f->service, held.session_id, &err));
+        live[i] = test_hold(f, "alice", "phone");
+    }
+    test_advance_s(f, 7200);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &old, OTOK_NOW, NULL, &err));
+}
+
+/* Q3, Q4 */
+START_TEST(dead_sessions_are_not_listed_before_the_sweeper_comes)
+{
+    test_id ids[64];
+    test_held live[GROUP];
+    test_fixture *f = test_open(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL), old = test_filter("alice", "old", NULL);
+    otok_filter phone = test_filter(NULL, "phone", NULL), realm = test_filter_realm();
+    make_dead_and_live(f, live);
+    ck_assert_uint_eq(test_list(f, &alice, OTOK_ORDER_OLDEST_FIRST, 3, ids, 64), GROUP);
+    for (size_t i = 0; i < GROUP; i++) {
+        size_t found = 0;
+        for (size_t k = 0; k < GROUP; k++)
+            found += strcmp(ids[i], live[k].session_id) == 0;
+        ck_assert_uint_eq(found, 1);
+    }
+    ck_assert_uint_eq(test_list(f, &phone, OTOK_ORDER_NEWEST_FIRST, 0, NULL, 0), GROUP);
+    ck_assert_uint_eq(test_list(f, &realm, OTOK_ORDER_NEWEST_FIRST, 0, NULL, 0), GROUP);
+    ck_assert_uint_eq(test_list(f, &old, OTOK_ORDER_NEWEST_FIRST, 0, NULL, 0), 0);
+    ck_assert_uint_eq(test_count_live(f, &alice), GROUP);
+    ck_assert_uint_eq(test_count_live(f, &phone), GROUP);
+    ck_assert_uint_eq(test_count_live(f, &realm), GROUP);
+    ck_assert_uint_eq(test_count_live(f, &old), 0);
+    ck_assert_uint_eq(test_count(f, &alice), 4 * GROUP);
+    ck_assert_uint_eq(test_count(f, &old), GROUP);
+    (void)test_sweep_out(f);
+    ck_assert_uint_eq(test_count(f, &alice), GROUP);
+    test_close(f);
+}
+END_TEST
+
+/* Q4, L4: policy and cutoffs count at the time of the list, on every node */
+START_TEST(list_follows_policy_and_cutoff_at_once)
+{
+    otok_error err;
+    test_fixture *f = test_open(_i), *node = test_open_node(f, NULL);
+    otok_filter alice = test_filter("alice", NULL, NULL), realm = test_filter_realm();
+    otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+    test_advance_s(f, 7200);
+    test_advance_s(node, 7200);
+    ck_assert_uint_eq(test_count_live(node, &alice), 1);
+    node->policy.idle_timeout_s = 3600;
+    test_reopen_service(node);
+    ck_assert_uint_eq(test_count_live(node, &alice), 0);
+    ck_assert_uint_eq(test_list(node, &alice, 0, 0, NULL, 0), 0);
+    ck_assert_uint_eq(test_list(f, &alice, 0, 0, NULL, 0), 1);
+    test_assert_code(OTOK_OK, otok_cutoff_set(node->service, &realm, OTOK_NOW, NULL, &err));
+    ck_assert_uint_eq(test_list(f, &alice, 0, 0, NULL, 0), 0);
+    ck_assert_uint_eq(test_count_live(f, &alice), 0);
+    test_close(node);
+    test_close(f);
+}
+END_TEST
+
+/* Q2: "One session, live or not" */
+START_TEST(get_shows_dead_sessions_too)
+{
+    otok_error err;
+    otok_session *none = NULL;
+    test_fixture *f = test_open(_i);
+    test_held held = test_hold(f, NULL, NULL);
+    test_advance_s(f, 40 * (int64_t)TEST_DAY_S);
+    otok_session_free(get(f, held.session_id));
+    test_assert_code(OTOK_OK, otok_revoke_session(f->service, held.session_id, &err));
+    test_assert_code(OTOK_E_NOT_FOUND, otok_session_get(f->service, held.session_id, &none, &err));
+    ck_assert_ptr_null(none);
+    test_assert_code(OTOK_E_INVALID, otok_session_get(f->service, NULL, &none, &err));
+    test_close(f);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    const TTest *const on_both[] = {row_of_a_new_session_has_every_field,
+                                    row_of_a_used_session_shows_its_last_use,
+                                    list_and_get_agree,
+                                    what_was_not_given_is_null_and_what_has_no_end_is_unlimited,
+                                    row_counts_the_retries_of_this_generation,
+                                    dead_sessions_are_not_listed_before_the_sweeper_comes,
+                                    list_follows_policy_and_cutoff_at_once,
+                                    get_shows_dead_sessions_too};
+    test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
+    tcase_add_test(tc, count_does_not_walk);
+}
+
+int main(void)
+{
+    return test_main("list", add_tests);
+}

@@ -1,0 +1,297 @@
+/*
+ * check_policy.c - the rules that a policy gives for a kind of client: defaults, nonsense, tighter limits.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "support/fixture.h"
+
+#define S   OTOK_US_PER_S
+#define DAY OTOK_DAY_US
+
+static otok_policy default_policy(void)
+{
+    otok_policy policy;
+    otok_policy_init(&policy, sizeof policy);
+    return policy;
+}
+
+static otok_rules rules_of(const otok_policy *policy, bool is_public, bool is_bound)
+{
+    otok_error err = {0};
+    otok_rules rules;
+    int rc = otok_rules_of(policy, is_public, is_bound, &rules, &err);
+    ck_assert_msg(rc == OTOK_OK, "%s: %s", otok_error_name(rc), err.message);
+    return rules;
+}
+
+/* L1 L2 T1 T2 T3 T5 R9 I5 */
+START_TEST(defaults_are_those_that_the_header_promises)
+{
+    otok_policy policy = default_policy();
+    otok_rules rules = rules_of(&policy, true, false);
+    ck_assert(rules.rotates);
+    ck_assert_int_eq(rules.reuse, OTOK_REUSE_END_SESSION);
+    ck_assert_int_eq(rules.ahead, OTOK_AHEAD_ANSWER);
+    ck_assert_int_eq(rules.idle_us, 30 * DAY);
+    ck_assert_int_eq(rules.max_us, OTOK_UNLIMITED);
+    ck_assert_int_eq(rules.retry_window_us, 10 * S);
+    ck_assert_int_eq(rules.retry_limit, OTOK_UNLIMITED);
+    ck_assert_int_eq(rules.clock_skew_us, 2 * S);
+    ck_assert_int_eq(rules.rotate_after_us, 10 * S);
+    ck_assert_int_eq(rules.touch_us, 300 * S);
+    ck_assert_int_eq(rules.sweep_grace_us, DAY);
+    ck_assert(rules.access_token);
+    ck_assert(rules.access_token_revocation);
+    ck_assert_int_eq(rules.access_token_us, 300 * S);
+    ck_assert_int_eq(rules.id_token_us, 300 * S);
+}
+END_TEST
+
+/* T1 */
+START_TEST(retry_window_is_longer_for_confidential_and_bound_clients)
+{
+    otok_policy policy = default_policy();
+    ck_assert_int_eq(rules_of(&policy, true, true).retry_window_us, 60 * S);
+    ck_assert_int_eq(rules_of(&policy, false, false).retry_window_us, 60 * S);
+    ck_assert_int_eq(rules_of(&policy, false, true).retry_window_us, 60 * S);
+    ck_assert_int_eq(rules_of(&policy, false, true).rotate_after_us, 60 * S);
+    policy.retry_window_s = 7;
+    ck_assert_int_eq(rules_of(&policy, false, true).retry_window_us, 7 * S);
+    ck_assert_int_eq(rules_of(&policy, true, false).retry_window_us, 7 * S);
+}
+END_TEST
+
+/* T1: "never more often than rotate_after_s, which is at least the retry window". */
+START_TEST(rotate_after_is_at_least_the_retry_window)
+{
+    otok_policy policy = default_policy();
+    policy.retry_window_s = 20;
+    ck_assert_int_eq(rules_of(&policy, true, false).rotate_after_us, 20 * S);
+    policy.rotate_after_s = 5;
+    ck_assert_int_eq(rules_of(&policy, true, false).rotate_after_us, 20 * S);
+    policy.rotate_after_s = 3600;
+    ck_assert_int_eq(rules_of(&policy, true, false).rotate_after_us, 3600 * S);
+}
+END_TEST
+
+/* R9 */
+START_TEST(touch_interval_is_at_most_a_tenth_of_the_idle_timeout)
+{
+    otok_policy policy = default_policy();
+    policy.idle_timeout_s = 1000;
+    ck_assert_int_eq(rules_of(&policy, true, false).touch_us, 100 * S);
+    policy.touch_interval_s = 900;
+    ck_assert_int_eq(rules_of(&policy, true, false).touch_us, 100 * S);
+    policy.touch_interval_s = 7;
+    ck_assert_int_eq(rules_of(&policy, true, false).touch_us, 7 * S);
+    policy.idle_timeout_s = OTOK_UNLIMITED;
+    policy.touch_interval_s = 86400;
+    ck_assert_int_eq(rules_of(&policy, true, false).touch_us, DAY);
+}
+END_TEST
+
+/* L1 L2 */
+START_TEST(unlimited_is_none_and_huge_does_not_overflow)
+{
+    otok_policy policy = default_policy();
+    policy.idle_timeout_s = OTOK_UNLIMITED;
+    policy.max_lifetime_s = OTOK_UNLIMITED - 1; /* seconds that do not fit into microseconds */
+    otok_rules rules = rules_of(&policy, true, false);
+    ck_assert_int_eq(rules.idle_us, OTOK_UNLIMITED);
+    ck_assert_int_eq(rules.max_us, OTOK_UNLIMITED);
+}
+END_TEST
+
+/* I5: the ID token lives as long as the access token where nothing else is said. */
+START_TEST(id_token_lifetime_follows_the_access_token)
+{
+    otok_policy policy = default_policy();
+    policy.access_token_lifetime_s = 77;
+    ck_assert_int_eq(rules_of(&policy, true, false).id_token_us, 77 * S);
+    policy.id_token_lifetime_s = 11;
+    ck_assert_int_eq(rules_of(&policy, true, false).id_token_us, 11 * S);
+    ck_assert_int_eq(rules_of(&policy, true, false).access_token_us, 77 * S);
+}
+END_TEST
+
+typedef struct member {
+    const char *name;
+    size_t offset;
+    bool is_choice; /* int32_t with values from 0 to `last` */
+    int32_t last;
+} member;
+
+static const member members[] = {
+    {"rotation", offsetof(otok_policy, rotation), true, OTOK_ROTATION_AUTO},
+    {"reuse", offsetof(otok_policy, reuse), true, OTOK_REUSE_END_PAIR},
+    {"ahead", offsetof(otok_policy, ahead), true, OTOK_AHEAD_REFUSE},
+    {"overlong", offsetof(otok_policy, overlong), true, OTOK_OVERLONG_DROP},
+    {"idle_timeout_s", offsetof(otok_policy, idle_timeout_s), false, 0},
+    {"max_lifetime_s", offsetof(otok_policy, max_lifetime_s), false, 0},
+    {"retry_window_s", offsetof(otok_policy, retry_window_s), false, 0},
+    {"retry_limit", offsetof(otok_policy, retry_limit), false, 0},
+    {"clock_skew_s", offsetof(otok_policy, clock_skew_s), false, 0},
+    {"rotate_after_s", offsetof(otok_policy, rotate_after_s), false, 0},
+    {"touch_interval_s", offsetof(otok_policy, touch_interval_s), false, 0},
+    {"sweep_grace_s", offsetof(otok_policy, sweep_grace_s), false, 0},
+    {"access_token", offsetof(otok_policy, access_token), true, OTOK_OFF},
+    {"access_token_revocation", offsetof(otok_policy, access_token_revocation), true, OTOK_OFF},
+    {"access_token_lifetime_s", offsetof(otok_policy, access_token_lifetime_s), false, 0},
+    {"id_token_lifetime_s", offsetof(otok_policy, id_token_lifetime_s), false, 0},
+};
+
+static void set(otok_policy *policy, const member *m, int64_t value)
+{
+    if (m->is_choice)
+        *(int32_t *)(void *)((char *)policy + m->offset) = (int32_t)value;
+    else
+        *(int64_t *)(void *)((char *)policy + m->offset) = value;
+}
+
+static void expect_nonsense(const otok_policy *policy, const char *name)
+{
+    otok_error err = {0};
+    otok_rules rules;
+    int rc = otok_rules_of(policy, true, false, &rules, &err);
+    ck_assert_msg(rc == OTOK_E_POLICY, "%s: %s", name, otok_error_name(rc));
+    ck_assert_int_eq(err.code, OTOK_E_POLICY);
+    ck_assert_msg(strstr(err.message, name) != NULL, "'%s' does not name %s", err.message, name);
+}
+
+/* T1 */
+START_TEST(each_nonsense_value_is_refused_by_name)
+{
+    static const int64_t durations[] = {-1, -86400, INT64_MIN};
+    static const int32_t beyond[] = {1, 100, INT32_MAX - 10};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        const member *m = &members[i];
+        for (size_t j = 0; j < 3; j++) {
+            otok_policy policy = default_policy();
+            set(&policy, m, m->is_choice ? m->last + beyond[j] : durations[j]);
+            expect_nonsense(&policy, m->name);
+        }
+        otok_policy policy = default_policy();
+        set(&policy, m, -1);
+        expect_nonsense(&policy, m->name);
+    }
+}
+END_TEST
+
+/* Every value of a choice that the header lists is sense. */
+START_TEST(each_listed_choice_is_accepted)
+{
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        for (int32_t value = 0; members[i].is_choice && value <= members[i].last; value++) {
+            otok_policy policy = default_policy();
+            set(&policy, &members[i], value);
+            (void)rules_of(&policy, true, false);
+        }
+    }
+}
+END_TEST
+
+/* T1 */
+START_TEST(retries_without_bound_in_time_and_in_number_are_refused)
+{
+    otok_policy policy = default_policy();
+    policy.retry_window_s = OTOK_UNLIMITED;
+    expect_nonsense(&policy, "retry_");
+    policy.retry_limit = OTOK_UNLIMITED;
+    expect_nonsense(&policy, "retry_");
+    policy.retry_limit = 1;
+    otok_rules rules = rules_of(&policy, true, false);
+    ck_assert_int_eq(rules.retry_window_us, OTOK_UNLIMITED);
+    ck_assert_int_eq(rules.retry_limit, 1);
+}
+END_TEST
+
+/* T1: an unlimited skew is a window without bound by another name. */
+START_TEST(unlimited_clock_skew_is_refused)
+{
+    otok_policy policy = default_policy();
+    policy.clock_skew_s = OTOK_UNLIMITED;
+    expect_nonsense(&policy, "clock_skew_s");
+}
+END_TEST
+
+/* T2: the counter in the head of a record has 16 bits; a limit that it cannot reach would be none. */
+START_TEST(retry_limit_can_be_counted_to)
+{
+    otok_error err;
+    otok_rules rules;
+    otok_policy policy = default_policy();
+    policy.retry_window_s = OTOK_UNLIMITED;
+    policy.retry_limit = 100000;
+    int rc = otok_rules_of(&policy, true, false, &rules, &err);
+    ck_assert_msg(rc == OTOK_E_POLICY || (rc == OTOK_OK && rules.retry_limit <= UINT16_MAX), "%s", otok_error_name(rc));
+}
+END_TEST
+
+/* I3 L3 */
+START_TEST(session_limits_only_tighten)
+{
+    static const struct {
+        int64_t idle_s, max_s, idle_us, max_us;
+    } rows[] = {
+        {0, 0, 30 * DAY, 90 * DAY},
+        {60, 0, 60 * S, 90 * DAY},
+        {0, 60, 30 * DAY, 60 * S},
+        {31 * 86400, 91 * 86400, 30 * DAY, 90 * DAY},
+        {OTOK_UNLIMITED, OTOK_UNLIMITED, 30 * DAY, 90 * DAY},
+        {30 * 86400, 90 * 86400, 30 * DAY, 90 * DAY},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        otok_policy policy = default_policy();
+        policy.max_lifetime_s = 90 * 86400;
+        otok_rules rules = rules_of(&policy, true, false);
+        otok_rules_tighten(&rules, rows[i].idle_s, rows[i].max_s);
+        ck_assert_int_eq(rules.idle_us, rows[i].idle_us);
+        ck_assert_int_eq(rules.max_us, rows[i].max_us);
+    }
+}
+END_TEST
+
+/* L3: "none" is a limit like another: a session's own one is tighter. */
+START_TEST(session_limits_tighten_unlimited_rules)
+{
+    otok_policy policy = default_policy();
+    policy.idle_timeout_s = OTOK_UNLIMITED;
+    otok_rules rules = rules_of(&policy, true, false);
+    otok_rules_tighten(&rules, 3600, 7200);
+    ck_assert_int_eq(rules.idle_us, 3600 * S);
+    ck_assert_int_eq(rules.max_us, 7200 * S);
+}
+END_TEST
+
+/* R9: never more than a tenth of the idle timeout, the session's own included. */
+START_TEST(tightened_idle_timeout_tightens_the_touch_interval)
+{
+    otok_policy policy = default_policy();
+    otok_rules rules = rules_of(&policy, true, false);
+    otok_rules_tighten(&rules, 100, 0);
+    ck_assert_int_le(rules.touch_us, 10 * S);
+}
+END_TEST
+
+static void add_tests(TCase *tcase)
+{
+    tcase_add_test(tcase, defaults_are_those_that_the_header_promises);
+    tcase_add_test(tcase, retry_window_is_longer_for_confidential_and_bound_clients);
+    tcase_add_test(tcase, rotate_after_is_at_least_the_retry_window);
+    tcase_add_test(tcase, touch_interval_is_at_most_a_tenth_of_the_idle_timeout);
+    tcase_add_test(tcase, unlimited_is_none_and_huge_does_not_overflow);
+    tcase_add_test(tcase, id_token_lifetime_follows_the_access_token);
+    tcase_add_test(tcase, each_nonsense_value_is_refused_by_name);
+    tcase_add_test(tcase, each_listed_choice_is_accepted);
+    tcase_add_test(tcase, retries_without_bound_in_time_and_in_number_are_refused);
+    tcase_add_test(tcase, unlimited_clock_skew_is_refused);
+    tcase_add_test(tcase, retry_limit_can_be_counted_to);
+    tcase_add_test(tcase, session_limits_only_tighten);
+    tcase_add_test(tcase, session_limits_tighten_unlimited_rules);
+    tcase_add_test(tcase, tightened_idle_timeout_tightens_the_touch_interval);
+}
+
+int main(void)
+{
+    return test_main("policy", add_tests);
+}
