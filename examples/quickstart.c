@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +28,8 @@ static void on_event(void *user, const otok_event *event)
 {
     (void)user;
     if (event->type == OTOK_EVENT_REUSE)
-        printf("         event: an older token of %s's %s came back, %" PRIu32 " generations late\n", event->subject, event->client_id,
-               event->distance);
+        printf("         event: a superseded token of %s came back to %s (rotations since: %" PRIu32 ")\n",
+               event->subject, event->client_id, event->distance);
     if (event->type == OTOK_EVENT_CUTOFF)
         printf("         event: a cutoff for %s\n", event->client_id);
 }
@@ -116,7 +117,8 @@ static void list(const char *subject, const char *client_id)
         time_t used = (time_t)(s->last_used_us / 1000000);
         char date[32];
         strftime(date, sizeof date, "%Y-%m-%d", gmtime(&used));
-        printf("           %-22s %-6s %-7s %-16s last used %s\n", s->session_id, s->subject, s->client_id, s->label, date);
+        printf("           %-22s %-6s %-7s %-16s last used %s\n", s->session_id, s->subject, s->client_id, s->label,
+               date);
     }
     otok_page_free(page);
 }
@@ -142,6 +144,14 @@ static void must_be_refused(const char *token, const char *client_id)
         exit(EXIT_FAILURE);
 }
 
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *place)
+{
+    (void)info;
+    (void)type;
+    (void)place;
+    return remove(path);
+}
+
 int main(void)
 {
     char folder[] = "/tmp/offlinetok-quickstart-XXXXXX";
@@ -158,7 +168,8 @@ int main(void)
     step("alice logs in on her phone and allows the photo app to act while she is away");
     first = issue("alice", "photos", "Alice's phone");
     show("offline token", first->offline_token);
-    printf("         access token for %" PRId64 " s, ID token, session %s\n", first->access_expires_in_s, first->session_id);
+    printf("         access token for %" PRId64 " s, ID token, session %s\n", first->access_expires_in_s,
+           first->session_id);
 
     step("a week later the app refreshes; the token is rotated");
     days_pass(7);
@@ -215,5 +226,5 @@ int main(void)
     otok_tokens_free(backup);
     otok_tokens_free(again);
     otok_service_close(service);
-    return EXIT_SUCCESS;
+    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -194,7 +194,7 @@ START_TEST(thousands_of_members_are_compared_quickly)
     otok_json *json;
     size_t len = put(text, 0, "{");
     for (int i = 0; i < 6000; i++) {
-        char member[16];
+        char member[24];
         (void)snprintf(member, sizeof member, "\"%d\":0,", i);
         len = put(text, len, member);
     }

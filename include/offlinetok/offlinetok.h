@@ -157,9 +157,9 @@ typedef struct otok_store otok_store;
 
 typedef struct otok_lmdb_options {
     size_t size;
-    uint64_t map_size;       /* bytes of address space to begin with; default 1 TiB (32-bit: 1 GiB).  It grows by itself */
-    uint32_t max_readers;    /* default 4096 */
-    uint32_t unused;         /* 0 */
+    uint64_t map_size;    /* bytes of address space to begin with; default 1 TiB (32-bit: 1 GiB).  It grows by itself */
+    uint32_t max_readers; /* default 4096 */
+    uint32_t unused;      /* 0 */
     int64_t busy_timeout_ms; /* how long a commit waits for its turn; default 5000 */
     int32_t no_sync;         /* 1: commits are not on stable storage when they return.  For tests and imports only */
     int32_t read_only;       /* 1: open what exists for reading */
@@ -228,13 +228,17 @@ typedef struct otok_policy {
      * (default 2 s).  At most retry_limit times; default unlimited.  OTOK_UNLIMITED as window needs a limit.
      */
     int64_t retry_window_s;
-    int64_t retry_limit;
+    int64_t retry_limit; /* at most 65535, or OTOK_UNLIMITED */
     int64_t clock_skew_s;
-    int64_t rotate_after_s; /* a current token younger than this comes back unchanged; default and least: retry_window_s */
+    /* A current token younger than this comes back unchanged; default and least: retry_window_s. */
+    int64_t rotate_after_s;
 
-    int64_t touch_interval_s; /* without rotation, last use is written at most this often; default 300 s.  Never more than a
-                                 tenth of the idle timeout, which is lengthened by it in the client's favour */
-    int64_t sweep_grace_s;    /* a session is removed once it was seen dead for so long; default 1 day */
+    /*
+     * Without rotation, last use is written at most this often; default 300 s.  Never more than a tenth of the idle timeout,
+     * which is lengthened by it in the client's favour.
+     */
+    int64_t touch_interval_s;
+    int64_t sweep_grace_s; /* a session is removed once it was seen dead for so long; default 1 day */
 
     int32_t access_token;            /* OTOK_OFF: the host mints its own access tokens */
     int32_t access_token_revocation; /* OTOK_OFF: an access token cannot be revoked, unsupported_token_type */
@@ -247,13 +251,13 @@ void otok_policy_init(otok_policy *policy, size_t size);
 /* What happened. */
 enum {
     OTOK_EVENT_ISSUED = 1,
-    OTOK_EVENT_REFRESHED = 2, /* with or without rotation: see generation */
-    OTOK_EVENT_RETRIED = 3,   /* the previous token got its successor again */
-    OTOK_EVENT_REFUSED = 4,   /* a token with a good MAC; reason: OTOK_E_... */
-    OTOK_EVENT_REUSE = 5,     /* an older token; distance: how many generations */
-    OTOK_EVENT_REVOKED = 6,   /* reason: OTOK_REVOKED_... */
-    OTOK_EVENT_EXPIRED = 7,   /* removed by the sweeper; reason: OTOK_E_TOKEN_EXPIRED */
-    OTOK_EVENT_CUTOFF = 8,    /* a cutoff was set: cutoff_us, and the names that it is for */
+    OTOK_EVENT_REFRESHED = 2,        /* with or without rotation: see generation */
+    OTOK_EVENT_RETRIED = 3,          /* the previous token got its successor again */
+    OTOK_EVENT_REFUSED = 4,          /* a token with a good MAC; reason: OTOK_E_... */
+    OTOK_EVENT_REUSE = 5,            /* an older token; distance: how many generations */
+    OTOK_EVENT_REVOKED = 6,          /* reason: OTOK_REVOKED_... */
+    OTOK_EVENT_EXPIRED = 7,          /* removed by the sweeper; reason: OTOK_E_TOKEN_EXPIRED */
+    OTOK_EVENT_CUTOFF = 8,           /* a cutoff was set: cutoff_us, and the names that it is for */
     OTOK_EVENT_STORE_ROLLED_BACK = 9 /* a token from the future came: the store was restored from an older backup */
 };
 
@@ -284,9 +288,9 @@ typedef struct otok_event {
     const char *sid;
     const char *ip; /* of the request that caused it, or NULL */
     const char *user_agent;
-    uint32_t generation;
-    uint32_t distance; /* REUSE: how far behind the current generation the token was; STORE_ROLLED_BACK: how far ahead */
-    uint32_t marks;    /* OTOK_EVENT_OTHER_... */
+    uint32_t generation; /* of the session, after what happened */
+    uint32_t distance;   /* generations: REUSE, the token was behind; STORE_ROLLED_BACK, it was ahead */
+    uint32_t marks;      /* OTOK_EVENT_OTHER_... */
     int32_t grant_type;
     int64_t cutoff_us;
 } otok_event;
@@ -317,11 +321,11 @@ typedef struct otok_config {
      * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when there is none.
      */
     const char *directory;
-    const char *audience;             /* `aud` of access tokens whose grant names none (RFC 9068 section 3); default: issuer */
-    const otok_policy *policy;        /* copied; default: every default */
-    const otok_callbacks *callbacks;  /* copied */
-    void *user;                       /* handed to each callback */
-    int64_t deadline_ms;              /* after so long over all attempts a call answers OTOK_E_BUSY; default 10000 */
+    const char *audience;      /* `aud` of access tokens whose grant names none (RFC 9068 section 3); default: issuer */
+    const otok_policy *policy; /* copied; default: every default */
+    const otok_callbacks *callbacks; /* copied */
+    void *user;                      /* handed to each callback */
+    int64_t deadline_ms;             /* after so long over all attempts a call answers OTOK_E_BUSY; default 10000 */
 } otok_config;
 
 void otok_config_init(otok_config *config, size_t size);
@@ -333,7 +337,8 @@ typedef struct otok_service otok_service;
  * Opens a service.  It keeps references of its own on `store` and `keyring`.  Both NULL: see otok_config.directory; one alone
  * is OTOK_E_INVALID.  Also whatever opening the store and loading the keyring return.  Since 0.1.
  */
-int otok_service_open(const otok_config *config, otok_store *store, otok_keyring *keyring, otok_service **out, otok_error *err);
+int otok_service_open(const otok_config *config, otok_store *store, otok_keyring *keyring, otok_service **out,
+                      otok_error *err);
 
 /* Ends a service; no call may be running in it.  Takes NULL.  Since 0.1. */
 void otok_service_close(otok_service *service);
@@ -380,22 +385,22 @@ void otok_peer_init(otok_peer *peer, size_t size);
 /* Bounds: longer is OTOK_E_INVALID (label, IP and user agent: as the policy says). */
 typedef struct otok_grant {
     size_t size;
-    const char *subject;   /* required: the user, at most 255 bytes, compared bytewise */
-    const char *client_id; /* required: at most 255 bytes, compared bytewise */
-    const char *scope;     /* required: at most 4096 bytes, separated by spaces */
-    int32_t grant_type;    /* OTOK_GRANT_... */
-    int32_t client_type;   /* OTOK_CLIENT_... */
-    const char *sub;       /* `sub` on the wire where it is another (pairwise); default: subject */
-    const char *sid;       /* the SSO session that it was granted in; at most 255 bytes */
-    const char *nonce;     /* of the first ID token; at most 512 bytes */
-    const char *acr;       /* at most 255 bytes */
+    const char *subject;    /* required: the user, at most 255 bytes, compared bytewise */
+    const char *client_id;  /* required: at most 255 bytes, compared bytewise */
+    const char *scope;      /* required: at most 4096 bytes, separated by spaces */
+    int32_t grant_type;     /* OTOK_GRANT_... */
+    int32_t client_type;    /* OTOK_CLIENT_... */
+    const char *sub;        /* `sub` on the wire where it is another (pairwise); default: subject */
+    const char *sid;        /* the SSO session that it was granted in; at most 255 bytes */
+    const char *nonce;      /* of the first ID token; at most 512 bytes */
+    const char *acr;        /* at most 255 bytes */
     const char *const *amr; /* at most 16 */
     size_t amr_count;
     const char *const *audience; /* resources granted (RFC 8707): at most 16, each at most 1024 bytes */
     size_t audience_count;
     int64_t auth_time_us; /* when the user was authenticated; 0: unknown */
-    const char *claims;   /* extra claims of access tokens, a JSON object of at most 16 KiB; reserved names are refused */
-    const char *label;    /* a name for the device that the user recognises; at most 512 bytes */
+    const char *claims; /* extra claims of access tokens, a JSON object of at most 16 KiB; reserved names are refused */
+    const char *label;  /* a name for the device that the user recognises; at most 512 bytes */
     const otok_peer *peer;  /* where the request came from */
     int32_t binding;        /* OTOK_BINDING_...; the thumbprint of JKT and X5T_S256 is the peer's */
     int32_t unused;         /* 0 */
@@ -516,7 +521,8 @@ int otok_revoke_matching(otok_service *service, const otok_filter *filter, uint6
  * OTOK_E_INVALID).  Cutoffs only move forward and are never cleared; `effective_us` (may be NULL) is where it stands now.
  * Sessions issued afterwards are later than it.  Since 0.1.
  */
-int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us, otok_error *err);
+int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us,
+                    otok_error *err);
 
 /* Where a cutoff stands; OTOK_E_NOT_FOUND when none was set for exactly that scope.  Since 0.1. */
 int otok_cutoff_get(otok_service *service, const otok_filter *filter, int64_t *effective_us, otok_error *err);
@@ -530,14 +536,14 @@ typedef struct otok_session {
     const char *subject;
     const char *client_id;
     const char *scope;
-    const char *sid;        /* these six may be NULL */
+    const char *sid; /* these six may be NULL */
     const char *label;
     const char *start_ip;
     const char *start_user_agent;
     const char *last_ip; /* as of about the last touch_interval_s */
     const char *last_user_agent;
-    int32_t grant_type;   /* OTOK_GRANT_... */
-    int32_t binding;      /* OTOK_BINDING_... */
+    int32_t grant_type; /* OTOK_GRANT_... */
+    int32_t binding;    /* OTOK_BINDING_... */
     int64_t started_us;
     int64_t last_used_us;
     int64_t rotated_us;      /* 0: never */

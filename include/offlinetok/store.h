@@ -88,12 +88,12 @@ enum {
 };
 
 typedef struct otok_record {
-    size_t size;     /* sizeof(otok_record) */
-    uint32_t kind;   /* OTOK_RECORD_... */
-    otok_id id;      /* never changes */
-    uint64_t version; /* chosen by the caller: random at birth, then + 1 */
-    int64_t created_us; /* logical time of creation, the order of every index but SWEEP; never changes */
-    int64_t sweep_us;   /* the order of the index SWEEP */
+    size_t size;                /* sizeof(otok_record) */
+    uint32_t kind;              /* OTOK_RECORD_... */
+    otok_id id;                 /* never changes */
+    uint64_t version;           /* chosen by the caller: random at birth, then + 1 */
+    int64_t created_us;         /* logical time of creation, the order of every index but SWEEP; never changes */
+    int64_t sweep_us;           /* the order of the index SWEEP */
     const otok_index_key *keys; /* at most OTOK_MAX_KEYS, no two with the same index */
     size_t nkeys;
     const otok_id *links; /* at most OTOK_MAX_LINKS records that fetch emits with this one on request */
@@ -205,7 +205,8 @@ int otok_store_open(const otok_store_vtab *vtab, void *self, otok_store **out, o
 uint32_t otok_store_guarantees(const otok_store *store);
 
 /* The five functions with the contract's bounds checked first; what the library itself calls.  Thread-safe.  Since 0.1. */
-int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err);
+int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                     otok_error *err);
 int otok_store_commit(otok_store *store, otok_group *groups, size_t n, otok_error *err);
 int otok_store_scan(otok_store *store, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err);
 int otok_store_count(otok_store *store, const otok_index_key *key, uint64_t *out, otok_error *err);

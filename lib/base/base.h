@@ -33,7 +33,7 @@ void *otok_calloc(size_t count, size_t size);
 void *otok_realloc(void *old, size_t size);
 void otok_free(void *old);
 
-char *otok_strdup(const char *text);             /* NULL of NULL */
+char *otok_strdup(const char *text); /* NULL of NULL */
 char *otok_strndup(const void *text, size_t len);
 
 /* Overwrites secrets in a way that the compiler keeps; the second frees too (both take NULL). */
@@ -126,7 +126,7 @@ void otok_struct_init(void *out, size_t size);
 
 /* ---------------------------------------------------------------------------------------------------- time.c */
 
-#define OTOK_US_PER_S INT64_C(1000000)
+#define OTOK_US_PER_S  INT64_C(1000000)
 #define OTOK_US_PER_MS INT64_C(1000)
 
 int64_t otok_clock_now_us(void);       /* CLOCK_REALTIME */

@@ -18,7 +18,8 @@ int otok_struct_read(void *out, size_t known, const void *in, size_t least, cons
     const uint8_t *bytes = in;
     for (size_t i = known; i < size; i++) {
         if (bytes[i] != 0)
-            return otok_fail(err, OTOK_E_INVALID, "%s has members that this version of the library does not know", what);
+            return otok_fail(err, OTOK_E_INVALID, "%s has members that this version of the library does not know",
+                             what);
     }
     memset(out, 0, known);
     memcpy(out, in, size < known ? size : known);

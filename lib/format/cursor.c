@@ -9,8 +9,8 @@
 
 enum { AT_KEY_ID = 0, AT_TIME = 1, AT_ID = 9, AT_MAC = 25, MAC_SIZE = 16, SIZE = 41 };
 
-static int mac_of(const uint8_t fields[AT_MAC], otok_str context, const otok_mac_key *key, uint8_t out[OTOK_SHA256_SIZE],
-                  otok_error *err)
+static int mac_of(const uint8_t fields[AT_MAC], otok_str context, const otok_mac_key *key,
+                  uint8_t out[OTOK_SHA256_SIZE], otok_error *err)
 {
     return otok_mac(key, (otok_str[]){{fields, AT_MAC}, context}, 2, out, err);
 }

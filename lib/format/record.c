@@ -73,7 +73,7 @@ enum kind { TIME, BYTE, THUMBPRINT, TEXT, TEXTS };
 static const struct field {
     uint8_t tag;
     enum kind kind;
-    size_t offset; /* in otok_body */
+    size_t offset;              /* in otok_body */
     size_t count_offset, bound; /* of TEXTS */
 } fields[] = {
     {1, TIME, offsetof(otok_body, started_us), 0, 0},
@@ -221,8 +221,12 @@ static int seal_of(const otok_seal_scope *scope, uint8_t key_id, otok_str sealed
     otok_put_u32(numbers + 33, (uint32_t)scope->client.len);
     numbers[37] = (uint8_t)scope->nlinks;
     const otok_str parts[] = {
-        {numbers, sizeof numbers}, scope->realm, scope->subject, scope->client,
-        {scope->links, scope->nlinks * sizeof(otok_id)}, sealed,
+        {numbers, sizeof numbers},
+        scope->realm,
+        scope->subject,
+        scope->client,
+        {scope->links, scope->nlinks * sizeof(otok_id)},
+        sealed,
     };
     return otok_mac(key, parts, sizeof parts / sizeof parts[0], seal, err);
 }

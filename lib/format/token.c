@@ -38,7 +38,8 @@ bool otok_token_parse(const char *text, otok_presented *out)
 {
     uint8_t bytes[SIZE];
     size_t size = sizeof bytes;
-    if (text == NULL || strnlen(text, OTOK_TOKEN_CHARS + 1) != OTOK_TOKEN_CHARS || memcmp(text, prefix, PREFIX_CHARS) != 0)
+    if (text == NULL || strnlen(text, OTOK_TOKEN_CHARS + 1) != OTOK_TOKEN_CHARS ||
+        memcmp(text, prefix, PREFIX_CHARS) != 0)
         return false;
     bool good = otok_unbase64url(text + PREFIX_CHARS, OTOK_TOKEN_CHARS - PREFIX_CHARS, bytes, &size) && size == SIZE &&
                 bytes[AT_FORMAT] == FORMAT;
@@ -89,7 +90,7 @@ int otok_token_session_id(const otok_token *token, otok_str realm, otok_id *out,
     otok_put_u32(realm_len, (uint32_t)realm.len);
     otok_put_u48(out->bytes, token->issued_ms);
     const otok_str parts[] = {
-        {purpose, sizeof purpose - 1}, {realm_len, sizeof realm_len},        realm,
+        {purpose, sizeof purpose - 1}, {realm_len, sizeof realm_len},     realm,
         {out->bytes, TIME_SIZE},       {token->handle, OTOK_HANDLE_SIZE},
     };
     int rc = otok_sha256(parts, sizeof parts / sizeof parts[0], digest, err);

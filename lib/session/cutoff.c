@@ -49,7 +49,8 @@ static int keep_one(void *arg, const otok_record *record)
 }
 
 /* The record as it stands, or NULL. */
-static int fetch_cutoff(otok_service *service, const otok_id *id, otok_record **out, otok_cutoff_head *head, otok_error *err)
+static int fetch_cutoff(otok_service *service, const otok_id *id, otok_record **out, otok_cutoff_head *head,
+                        otok_error *err)
 {
     *out = NULL;
     *head = (otok_cutoff_head){INT64_MIN, INT64_MIN};
@@ -79,7 +80,8 @@ static int newest_in(otok_service *service, const otok_index_key *index, int64_t
     return otok_store_scan(service->store, &scan, note_time, newest_us, err);
 }
 
-static int place_of(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t now_us, int64_t *out, otok_error *err)
+static int place_of(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t now_us, int64_t *out,
+                    otok_error *err)
 {
     int64_t newest_us;
     *out = at_us;
@@ -91,8 +93,8 @@ static int place_of(otok_service *service, const otok_scope_names *names, int64_
 }
 
 /* Writes the record of a cutoff at `head`, filed for the sweeper from the start of its walk. */
-static int write_cutoff(otok_service *service, const otok_scope_names *names, const otok_record *old, const otok_cutoff_head *head,
-                        int64_t now_us, otok_error *err)
+static int write_cutoff(otok_service *service, const otok_scope_names *names, const otok_record *old,
+                        const otok_cutoff_head *head, int64_t now_us, otok_error *err)
 {
     uint8_t head_bytes[OTOK_CUTOFF_HEAD_SIZE], body_bytes[BODY_MAX];
     otok_index_key sweep;
@@ -126,7 +128,8 @@ static int write_cutoff(otok_service *service, const otok_scope_names *names, co
 }
 
 /* One attempt; `moved` tells whether there was anything to write. */
-static int move_once(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us, bool *moved, otok_error *err)
+static int move_once(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
+                     bool *moved, otok_error *err)
 {
     otok_record *old;
     otok_cutoff_head head;
@@ -146,7 +149,8 @@ static int move_once(otok_service *service, const otok_scope_names *names, int64
     return rc;
 }
 
-int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us, otok_error *err)
+int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
+                     otok_error *err)
 {
     bool moved = false;
     int rc;
@@ -167,10 +171,11 @@ int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64
     return rc;
 }
 
-int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us, otok_error *err)
+int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us,
+                    otok_error *err)
 {
     otok_scope_names names;
-    int64_t effective;
+    int64_t effective = 0;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
     int rc = otok_names_of_filter(service, filter, &names, err);
@@ -212,7 +217,8 @@ static void tell_removed(otok_service *service, const otok_loaded *session, int3
 }
 
 /* Removes sessions in one commit, each on its own.  One that was changed meanwhile stays, and `all` says so. */
-static int remove_all(otok_service *service, otok_loaded *sessions, size_t n, int32_t reason, uint64_t *removed, bool *all, otok_error *err)
+static int remove_all(otok_service *service, otok_loaded *sessions, size_t n, int32_t reason, uint64_t *removed,
+                      bool *all, otok_error *err)
 {
     otok_write writes[A_COMMIT];
     otok_group *groups = otok_calloc(n, sizeof *groups);
@@ -250,8 +256,8 @@ static size_t take_apart(otok_service *service, otok_rows *rows, otok_loaded *se
     return n;
 }
 
-static int walk_page(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason, uint32_t limit,
-                     otok_walk *walk, otok_error *err)
+static int walk_page(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+                     uint32_t limit, otok_walk *walk, otok_error *err)
 {
     otok_scan scan = {.size = sizeof scan, .key = *index, .limit = limit};
     otok_rows rows = {.until_us = cutoff_us};
@@ -271,6 +277,7 @@ static int walk_page(otok_service *service, const otok_index_key *index, int64_t
         last = (otok_cursor){rows.records[rows.n - 1]->created_us, rows.records[rows.n - 1]->id};
     walk->visited += rows.n;
     size_t n = take_apart(service, &rows, sessions);
+    walk->unread |= n < rows.n;
     if (n != 0)
         rc = remove_all(service, sessions, n, reason, &walk->removed, &all, err);
     for (size_t i = 0; i < n; i++)
@@ -284,8 +291,8 @@ static int walk_page(otok_service *service, const otok_index_key *index, int64_t
     return rc;
 }
 
-int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason, uint32_t limit,
-                     otok_walk *walk, otok_error *err)
+int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+                     uint32_t limit, otok_walk *walk, otok_error *err)
 {
     int rc = OTOK_OK;
     uint64_t end = walk->visited + limit;
@@ -298,7 +305,8 @@ int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t
 
 /* ------------------------------------------------------------------------------------------------- the sweeper's part */
 
-static int names_of_cutoff(otok_service *service, const otok_record *cutoff, const char *sid, otok_scope_names *out, otok_error *err)
+static int names_of_cutoff(otok_service *service, const otok_record *cutoff, const char *sid, otok_scope_names *out,
+                           otok_error *err)
 {
     char subject[OTOK_MAX_NAME + 1] = "", client[OTOK_MAX_NAME + 1] = "";
     otok_filter filter;
@@ -317,13 +325,12 @@ static int names_of_cutoff(otok_service *service, const otok_record *cutoff, con
     return rc;
 }
 
-/* Where the walk stands; done: no longer filed, and the cutoff of a sid, which nothing can begin under again, goes. */
-static int write_progress(otok_service *service, const otok_record *cutoff, struct cutoff_body *body, const otok_walk *walk, otok_error *err)
+/* Where the walk stands.  Done: no longer filed. */
+static int write_progress(otok_service *service, const otok_record *cutoff, struct cutoff_body *body,
+                          const otok_walk *walk, otok_error *err)
 {
     uint8_t bytes[BODY_MAX];
     otok_record record = *cutoff;
-    if (walk->done && body->sid[0] != '\0')
-        return otok_service_write(service, OTOK_WRITE_DELETE, cutoff->version, cutoff, err);
     body->at = walk->done ? (otok_cursor){.created_us = INT64_MIN} : walk->at;
     record.body = print_body(body, bytes);
     record.version++;
@@ -332,7 +339,23 @@ static int write_progress(otok_service *service, const otok_record *cutoff, stru
     return otok_service_write(service, OTOK_WRITE_PUT, cutoff->version, &record, err);
 }
 
-int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk, otok_error *err)
+/*
+ * The cutoff of a sid goes once nothing is left that it holds dead: SSO sessions are many, and none begins twice.  Seen in one
+ * whole walk, that is: one that began in the middle is made again from the start.
+ */
+static int finish_sid(otok_service *service, const otok_record *cutoff, struct cutoff_body *body, otok_walk *walk,
+                      otok_error *err)
+{
+    bool whole = body->at.created_us == INT64_MIN;
+    if (whole && !walk->unread)
+        return otok_service_write(service, OTOK_WRITE_DELETE, cutoff->version, cutoff, err);
+    walk->done = whole;
+    walk->at.created_us = INT64_MIN;
+    return write_progress(service, cutoff, body, walk, err);
+}
+
+int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,
+                      otok_error *err)
 {
     struct cutoff_body body;
     otok_cutoff_head head;
@@ -344,7 +367,9 @@ int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t
         return rc;
     walk->at = body.at;
     rc = otok_cutoff_walk(service, &names.index, head.all_us, OTOK_REVOKED_BY_CUTOFF, limit, walk, err);
-    if (rc == OTOK_OK)
+    if (rc == OTOK_OK && walk->done && body.sid[0] != '\0')
+        rc = finish_sid(service, cutoff, &body, walk, err);
+    else if (rc == OTOK_OK)
         rc = write_progress(service, cutoff, &body, walk, err);
     return rc == OTOK_E_CONFLICT ? OTOK_OK : rc; /* it moved meanwhile, or another sweeper was there: next time */
 }

@@ -34,8 +34,8 @@ void otok_peer_init(otok_peer *peer, size_t size)
 static bool thumbprint_of(const char *text, uint8_t out[OTOK_SHA256_SIZE])
 {
     size_t size = OTOK_SHA256_SIZE;
-    return strnlen(text, THUMBPRINT_CHARS + 1) == THUMBPRINT_CHARS && otok_unbase64url(text, THUMBPRINT_CHARS, out, &size) &&
-           size == OTOK_SHA256_SIZE;
+    return strnlen(text, THUMBPRINT_CHARS + 1) == THUMBPRINT_CHARS &&
+           otok_unbase64url(text, THUMBPRINT_CHARS, out, &size) && size == OTOK_SHA256_SIZE;
 }
 
 int otok_peer_read(const otok_peer *in, otok_peer *out, otok_error *err)
@@ -52,7 +52,8 @@ int otok_peer_read(const otok_peer *in, otok_peer *out, otok_error *err)
     return OTOK_OK;
 }
 
-int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const char *field, otok_str *out, otok_error *err)
+int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const char *field, otok_str *out,
+                      otok_error *err)
 {
     *out = (otok_str){0};
     if (text == NULL)
@@ -71,7 +72,9 @@ int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const ch
 int otok_peer_texts(const otok_peer *peer, int32_t overlong, otok_str *ip, otok_str *user_agent, otok_error *err)
 {
     int rc = otok_text_bounded(peer->ip, IP_BOUND, overlong, "peer.ip", ip, err);
-    return rc == OTOK_OK ? otok_text_bounded(peer->user_agent, USER_AGENT_BOUND, overlong, "peer.user_agent", user_agent, err) : rc;
+    return rc == OTOK_OK
+               ? otok_text_bounded(peer->user_agent, USER_AGENT_BOUND, overlong, "peer.user_agent", user_agent, err)
+               : rc;
 }
 
 static int same_thumbprint(const otok_body *body, const char *text)
@@ -88,8 +91,9 @@ int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, 
     if (body->binding == OTOK_BINDING_NONE)
         return OTOK_OK;
     if (proof == NULL && must)
-        return otok_fail(err, OTOK_E_SENDER, by_key ? "the session is bound to a DPoP key, and none was proven"
-                                                    : "the session is bound to a client certificate, and none was presented");
+        return otok_fail(err, OTOK_E_SENDER,
+                         by_key ? "the session is bound to a DPoP key, and none was proven"
+                                : "the session is bound to a client certificate, and none was presented");
     if (proof != NULL && to_one && !same_thumbprint(body, proof))
         return otok_fail(err, OTOK_E_SENDER, "not the key or certificate that the session is bound to");
     return OTOK_OK;
@@ -127,12 +131,13 @@ int otok_grant_check(const otok_grant *grant, otok_error *err)
     if (grant->auth_time_us < 0)
         return otok_fail(err, OTOK_E_INVALID, "grant.auth_time_us is negative");
     if (grant->idle_timeout_s < 0 || grant->max_lifetime_s < 0)
-        return otok_fail(err, OTOK_E_INVALID, "grant.%s is negative", grant->idle_timeout_s < 0 ? "idle_timeout_s" : "max_lifetime_s");
+        return otok_fail(err, OTOK_E_INVALID, "grant.%s is negative",
+                         grant->idle_timeout_s < 0 ? "idle_timeout_s" : "max_lifetime_s");
     return OTOK_OK;
 }
 
-static int read_list(const char *const *in, size_t count, size_t bound, size_t item_bound, const char *field, otok_str *out,
-                     size_t *out_count, otok_error *err)
+static int read_list(const char *const *in, size_t count, size_t bound, size_t item_bound, const char *field,
+                     otok_str *out, size_t *out_count, otok_error *err)
 {
     if (count > bound || (count != 0 && in == NULL))
         return otok_fail(err, OTOK_E_INVALID, "%s has more than %zu items, or is NULL with a count", field, bound);
@@ -149,9 +154,10 @@ static int read_list(const char *const *in, size_t count, size_t bound, size_t i
 /* The names that the library itself gives, or that other specifications give a meaning which a host must not forge here. */
 static int check_claim(void *arg, const char *name, const otok_json *value)
 {
-    static const char *const reserved[] = {"iss", "sub",       "aud", "exp", "nbf", "iat",   "jti", "client_id", "scope",  "auth_time",
-                                           "acr", "amr",       "sid", "cnf", "act", "nonce", "azp", "at_hash",   "c_hash", "s_hash",
-                                           "typ", "token_use", "events", "authorization_details"};
+    static const char *const reserved[] = {
+        "iss",   "sub",       "aud",    "exp",    "nbf", "iat",       "jti",    "client_id",
+        "scope", "auth_time", "acr",    "amr",    "sid", "cnf",       "act",    "nonce",
+        "azp",   "at_hash",   "c_hash", "s_hash", "typ", "token_use", "events", "authorization_details"};
     (void)value;
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
         if (strcmp(name, reserved[i]) == 0)
@@ -198,12 +204,14 @@ static int read_binding(const otok_grant *grant, const otok_peer *peer, otok_bod
     body->binding = (uint8_t)grant->binding;
     if (grant->binding == OTOK_BINDING_JKT && (peer->jkt == NULL || !thumbprint_of(peer->jkt, body->thumbprint)))
         return otok_fail(err, OTOK_E_INVALID, "grant.binding is JKT, so grant.peer.jkt is required");
-    if (grant->binding == OTOK_BINDING_X5T_S256 && (peer->x5t_s256 == NULL || !thumbprint_of(peer->x5t_s256, body->thumbprint)))
+    if (grant->binding == OTOK_BINDING_X5T_S256 &&
+        (peer->x5t_s256 == NULL || !thumbprint_of(peer->x5t_s256, body->thumbprint)))
         return otok_fail(err, OTOK_E_INVALID, "grant.binding is X5T_S256, so grant.peer.x5t_s256 is required");
     return OTOK_OK;
 }
 
-int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body, otok_error *err)
+int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body,
+                    otok_error *err)
 {
     *body = (otok_body){
         .auth_time_us = grant->auth_time_us,
@@ -219,10 +227,11 @@ int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t over
         rc = otok_fail(err, OTOK_E_INVALID, "grant.scope is required and must not be empty");
     body->scope = (otok_str){scope->data, scope->len};
     if (rc == OTOK_OK)
-        rc = read_list(grant->audience, grant->audience_count, OTOK_MAX_AUDIENCE, RESOURCE_BOUND, "grant.audience", body->audience,
-                       &body->audience_count, err);
+        rc = read_list(grant->audience, grant->audience_count, OTOK_MAX_AUDIENCE, RESOURCE_BOUND, "grant.audience",
+                       body->audience, &body->audience_count, err);
     if (rc == OTOK_OK)
-        rc = read_list(grant->amr, grant->amr_count, OTOK_MAX_AMR, NAME_BOUND, "grant.amr", body->amr, &body->amr_count, err);
+        rc = read_list(grant->amr, grant->amr_count, OTOK_MAX_AMR, NAME_BOUND, "grant.amr", body->amr, &body->amr_count,
+                       err);
     if (rc == OTOK_OK)
         rc = read_claims(grant->claims, &body->claims, err);
     if (rc == OTOK_OK)

@@ -52,7 +52,8 @@ static int set_created(otok_service *service, struct birth *birth, otok_error *e
     return rc;
 }
 
-static int build_record(otok_service *service, const otok_grant *grant, const otok_rules *rules, struct birth *birth, otok_error *err)
+static int build_record(otok_service *service, const otok_grant *grant, const otok_rules *rules, struct birth *birth,
+                        otok_error *err)
 {
     otok_record *record = &birth->record;
     record->size = sizeof *record;
@@ -60,7 +61,8 @@ static int build_record(otok_service *service, const otok_grant *grant, const ot
     record->realm = service->realm;
     record->subject = otok_str_of(grant->subject);
     record->client = otok_str_of(grant->client_id);
-    int rc = otok_names_of_session(service, record->subject, record->client, birth->session.body.sid, &birth->names, err);
+    int rc =
+        otok_names_of_session(service, record->subject, record->client, birth->session.body.sid, &birth->names, err);
     if (rc == OTOK_OK)
         rc = set_created(service, birth, err);
     if (rc != OTOK_OK)
@@ -85,8 +87,8 @@ static int build_record(otok_service *service, const otok_grant *grant, const ot
     return rc;
 }
 
-static int mint(otok_service *service, const otok_grant *grant, const otok_peer *peer, const otok_rules *rules, struct birth *birth,
-                otok_tokens **out, otok_error *err)
+static int mint(otok_service *service, const otok_grant *grant, const otok_peer *peer, const otok_rules *rules,
+                struct birth *birth, otok_tokens **out, otok_error *err)
 {
     const otok_mint mint = {
         .session = &birth->session,
@@ -105,11 +107,12 @@ static int mint(otok_service *service, const otok_grant *grant, const otok_peer 
     return otok_tokens_mint(service, &mint, out, err);
 }
 
-static int issue(otok_service *service, const otok_grant *grant, const otok_peer *peer, struct birth *birth, otok_tokens **out,
-                 otok_error *err)
+static int issue(otok_service *service, const otok_grant *grant, const otok_peer *peer, struct birth *birth,
+                 otok_tokens **out, otok_error *err)
 {
     otok_rules rules;
-    int rc = otok_service_rules(service, grant->client_id, grant->client_type == OTOK_CLIENT_PUBLIC, (uint8_t)grant->binding, &rules, err);
+    int rc = otok_service_rules(service, grant->client_id, grant->client_type == OTOK_CLIENT_PUBLIC,
+                                (uint8_t)grant->binding, &rules, err);
     if (rc == OTOK_OK)
         rc = otok_grant_read(grant, peer, rules.overlong, &birth->scope, &birth->session.body, err);
     if (rc != OTOK_OK)
@@ -124,24 +127,25 @@ static int issue(otok_service *service, const otok_grant *grant, const otok_peer
     if (rc == OTOK_OK) /* minted before, returned after: what is returned is durable (R7) */
         rc = otok_service_write(service, OTOK_WRITE_INSERT, 0, &birth->record, err);
     if (rc == OTOK_OK) {
-        otok_event event = {.type = OTOK_EVENT_ISSUED, .time_us = birth->now_us, .ip = peer->ip, .user_agent = peer->user_agent};
+        otok_event event = {
+            .type = OTOK_EVENT_ISSUED, .time_us = birth->now_us, .ip = peer->ip, .user_agent = peer->user_agent};
         otok_event_send(service, &event, &birth->session);
     }
     return rc;
 }
 
-int otok_issue(otok_service *service, const otok_grant *in, otok_tokens **out, otok_error *err)
+int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err)
 {
-    otok_grant grant;
+    otok_grant own;
     otok_peer peer;
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = otok_struct_read(&grant, sizeof grant, in, sizeof(size_t) + 3 * sizeof(char *), "otok_grant", err);
+    int rc = otok_struct_read(&own, sizeof own, grant, sizeof(size_t) + 3 * sizeof(char *), "otok_grant", err);
     if (rc == OTOK_OK)
-        rc = otok_grant_check(&grant, err);
+        rc = otok_grant_check(&own, err);
     if (rc == OTOK_OK)
-        rc = otok_peer_read(grant.peer, &peer, err);
+        rc = otok_peer_read(own.peer, &peer, err);
     if (rc != OTOK_OK)
         return rc;
 
@@ -149,7 +153,7 @@ int otok_issue(otok_service *service, const otok_grant *in, otok_tokens **out, o
     otok_tokens *tokens = NULL;
     otok_buf_init(&birth.scope, NULL, 0);
     otok_buf_init(&birth.body, NULL, 0);
-    rc = issue(service, &grant, &peer, &birth, &tokens, err);
+    rc = issue(service, &own, &peer, &birth, &tokens, err);
     otok_buf_free(&birth.scope);
     otok_buf_free(&birth.body);
     otok_wipe(&birth.token, sizeof birth.token);

@@ -45,8 +45,15 @@ static otok_session *row_of(const otok_loaded *loaded, const otok_lifetime *life
     const otok_body *body = &loaded->body;
     otok_session_id_print(&loaded->record->id, id);
     const otok_str texts[] = {
-        {id, OTOK_SESSION_ID_CHARS}, loaded->record->subject, loaded->record->client, body->scope, body->sid, body->label,
-        body->start_ip, body->start_user_agent, or_else(body->last_ip, body->start_ip),
+        {id, OTOK_SESSION_ID_CHARS},
+        loaded->record->subject,
+        loaded->record->client,
+        body->scope,
+        body->sid,
+        body->label,
+        body->start_ip,
+        body->start_user_agent,
+        or_else(body->last_ip, body->start_ip),
         or_else(body->last_user_agent, body->start_user_agent),
     };
     size_t room = 0, at = 0;
@@ -87,7 +94,8 @@ void otok_session_free(otok_session *session)
 }
 
 /* Lifetime by the policy of its client; the type of the client plays no part in it. */
-static int life_of(otok_service *service, const otok_loaded *loaded, int64_t now_us, otok_lifetime *out, otok_error *err)
+static int life_of(otok_service *service, const otok_loaded *loaded, int64_t now_us, otok_lifetime *out,
+                   otok_error *err)
 {
     char client[OTOK_MAX_NAME + 1] = "";
     otok_rules rules;
@@ -231,7 +239,8 @@ static int live_on(struct walk *walk, uint32_t limit, on_live each, void *arg, o
     return rc;
 }
 
-static int begin_walk(otok_service *service, const otok_filter *filter, int32_t order, struct walk *walk, otok_error *err)
+static int begin_walk(otok_service *service, const otok_filter *filter, int32_t order, struct walk *walk,
+                      otok_error *err)
 {
     *walk = (struct walk){.service = service, .order = (uint32_t)order};
     int rc = otok_names_of_filter(service, filter, &walk->names, err);
@@ -258,24 +267,25 @@ static int fill_page(struct walk *walk, uint32_t limit, struct page_box *box, ot
     return rc == OTOK_OK && !walk->end ? print_cursor(walk, box, err) : rc;
 }
 
-int otok_list(otok_service *service, const otok_list_request *in, otok_page **out, otok_error *err)
+int otok_list(otok_service *service, const otok_list_request *request, otok_page **out, otok_error *err)
 {
-    otok_list_request request;
+    otok_list_request own;
     struct walk walk;
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = otok_struct_read(&request, sizeof request, in, sizeof(size_t) + sizeof(otok_filter *), "otok_list_request", err);
+    int rc =
+        otok_struct_read(&own, sizeof own, request, sizeof(size_t) + sizeof(otok_filter *), "otok_list_request", err);
     if (rc != OTOK_OK)
         return rc;
-    if (request.limit > LIMIT_BOUND)
+    if (own.limit > LIMIT_BOUND)
         return otok_fail(err, OTOK_E_INVALID, "request.limit is more than %d", LIMIT_BOUND);
-    if (request.order != OTOK_ORDER_NEWEST_FIRST && request.order != OTOK_ORDER_OLDEST_FIRST)
-        return otok_fail(err, OTOK_E_INVALID, "request.order has no value %d", request.order);
-    uint32_t limit = request.limit != 0 ? request.limit : DEFAULT_LIMIT;
-    rc = begin_walk(service, request.filter, request.order, &walk, err);
+    if (own.order != OTOK_ORDER_NEWEST_FIRST && own.order != OTOK_ORDER_OLDEST_FIRST)
+        return otok_fail(err, OTOK_E_INVALID, "request.order has no value %d", own.order);
+    uint32_t limit = own.limit != 0 ? own.limit : DEFAULT_LIMIT;
+    rc = begin_walk(service, own.filter, own.order, &walk, err);
     if (rc == OTOK_OK)
-        rc = resume(&walk, request.cursor, err);
+        rc = resume(&walk, own.cursor, err);
     if (rc != OTOK_OK)
         return rc;
     struct page_box *box = otok_calloc(1, sizeof *box + limit * sizeof box->sessions[0]);

@@ -45,7 +45,8 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
     /* Looked up by a digest: what was found must be what was looked for.  Sessions of other realms are invisible. */
     if (record->kind != OTOK_RECORD_SESSION || !otok_str_eq(record->realm, service->realm))
         rc = otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
-    else if (record->subject.len > OTOK_MAX_NAME || record->client.len > OTOK_MAX_NAME || !otok_head_parse(record->head, &out->head))
+    else if (record->subject.len > OTOK_MAX_NAME || record->client.len > OTOK_MAX_NAME ||
+             !otok_head_parse(record->head, &out->head))
         rc = otok_fail(err, OTOK_E_FORMAT, "a session's head has a format that this version does not know");
     else
         rc = otok_body_parse(record->body, &out->body, &out->seal_key_id, err);
@@ -58,7 +59,8 @@ static int verify_seal(const otok_service *service, const otok_loaded *loaded, o
 {
     const otok_realm_key *key = otok_service_key(service, loaded->seal_key_id);
     if (key == NULL)
-        return otok_fail(err, OTOK_E_KEY, "the session is sealed under MAC key %u, which is not in the keyring", loaded->seal_key_id);
+        return otok_fail(err, OTOK_E_KEY, "the session is sealed under MAC key %u, which is not in the keyring",
+                         loaded->seal_key_id);
     otok_seal_scope scope = otok_seal_scope_of(loaded->record);
     return otok_body_verify(loaded->record->body, &scope, key->seal, err);
 }

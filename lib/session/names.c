@@ -10,8 +10,8 @@
 enum { LONGEST_NAME = 255 };
 
 /* 16 bytes of SHA-256 over purpose, index or scope number, and length-prefixed realm and names. */
-static int digest(const otok_service *service, const char *purpose, uint32_t number, otok_str a, otok_str b, uint8_t out[16],
-                  otok_error *err)
+static int digest(const otok_service *service, const char *purpose, uint32_t number, otok_str a, otok_str b,
+                  uint8_t out[16], otok_error *err)
 {
     uint8_t numbers[16], sha[OTOK_SHA256_SIZE];
     otok_put_u32(numbers, number);
@@ -25,7 +25,8 @@ static int digest(const otok_service *service, const char *purpose, uint32_t num
     return rc;
 }
 
-static int index_key(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_index_key *out, otok_error *err)
+static int index_key(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_index_key *out,
+                     otok_error *err)
 {
     out->index = index;
     return digest(service, "otok-index-session", index, a, b, out->digest, err);
@@ -44,21 +45,22 @@ int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error 
 static const otok_str none = {0};
 
 /* The scopes of a cutoff, in the order in which a session links to them, are indexes of sessions too. */
-static int add_scope(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_session_names *out, otok_error *err)
+static int add_scope(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_session_names *out,
+                     otok_error *err)
 {
     int rc = index_key(service, index, a, b, &out->keys[out->nkeys++], err);
     return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->links[out->nlinks++], err) : rc;
 }
 
-int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid, otok_session_names *out,
-                          otok_error *err)
+int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid,
+                          otok_session_names *out, otok_error *err)
 {
     const struct {
         uint32_t index;
         otok_str a, b;
     } scopes[] = {
-        {OTOK_INDEX_REALM, none, none},      {OTOK_INDEX_SUBJECT, subject, none}, {OTOK_INDEX_CLIENT, client, none},
-        {OTOK_INDEX_PAIR, subject, client},  {OTOK_INDEX_SID, sid, none},
+        {OTOK_INDEX_REALM, none, none},     {OTOK_INDEX_SUBJECT, subject, none}, {OTOK_INDEX_CLIENT, client, none},
+        {OTOK_INDEX_PAIR, subject, client}, {OTOK_INDEX_SID, sid, none},
     };
     size_t n = sizeof scopes / sizeof scopes[0] - (sid.len == 0);
     out->nkeys = out->nlinks = 0;
@@ -95,35 +97,35 @@ static int check_filter(const otok_filter *in, otok_filter *out, otok_error *err
     return OTOK_OK;
 }
 
-int otok_names_of_filter(const otok_service *service, const otok_filter *in, otok_scope_names *out, otok_error *err)
+int otok_names_of_filter(const otok_service *service, const otok_filter *filter, otok_scope_names *out, otok_error *err)
 {
-    otok_filter filter;
-    int rc = check_filter(in, &filter, err);
+    otok_filter own;
+    int rc = check_filter(filter, &own, err);
     if (rc != OTOK_OK)
         return rc;
     *out = (otok_scope_names){
-        .subject = filter.subject,
-        .client_id = filter.client_id,
-        .sid = filter.sid,
-        .whole_realm = filter.whole_realm != 0,
+        .subject = own.subject,
+        .client_id = own.client_id,
+        .sid = own.sid,
+        .whole_realm = own.whole_realm != 0,
         .cutoff_kind = OTOK_RECORD_CUTOFF,
     };
     otok_str a = none, b = none;
     uint32_t index = OTOK_INDEX_REALM;
-    if (filter.subject != NULL && filter.client_id != NULL) {
+    if (own.subject != NULL && own.client_id != NULL) {
         index = OTOK_INDEX_PAIR;
-        a = otok_str_of(filter.subject);
-        b = otok_str_of(filter.client_id);
+        a = otok_str_of(own.subject);
+        b = otok_str_of(own.client_id);
         out->cutoff_kind = OTOK_RECORD_PAIR;
-    } else if (filter.subject != NULL) {
+    } else if (own.subject != NULL) {
         index = OTOK_INDEX_SUBJECT;
-        a = otok_str_of(filter.subject);
-    } else if (filter.client_id != NULL) {
+        a = otok_str_of(own.subject);
+    } else if (own.client_id != NULL) {
         index = OTOK_INDEX_CLIENT;
-        a = otok_str_of(filter.client_id);
-    } else if (filter.sid != NULL) {
+        a = otok_str_of(own.client_id);
+    } else if (own.sid != NULL) {
         index = OTOK_INDEX_SID;
-        a = otok_str_of(filter.sid);
+        a = otok_str_of(own.sid);
     }
     rc = index_key(service, index, a, b, &out->index, err);
     return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->cutoff, err) : rc;

@@ -55,11 +55,16 @@ static int check_durations(const otok_policy *p, otok_error *err)
         int64_t value;
         const char *member;
     } durations[] = {
-        {p->idle_timeout_s, "idle_timeout_s"},       {p->max_lifetime_s, "max_lifetime_s"},
-        {p->retry_window_s, "retry_window_s"},       {p->retry_limit, "retry_limit"},
-        {p->clock_skew_s, "clock_skew_s"},           {p->rotate_after_s, "rotate_after_s"},
-        {p->touch_interval_s, "touch_interval_s"},   {p->sweep_grace_s, "sweep_grace_s"},
-        {p->access_token_lifetime_s, "access_token_lifetime_s"}, {p->id_token_lifetime_s, "id_token_lifetime_s"},
+        {p->idle_timeout_s, "idle_timeout_s"},
+        {p->max_lifetime_s, "max_lifetime_s"},
+        {p->retry_window_s, "retry_window_s"},
+        {p->retry_limit, "retry_limit"},
+        {p->clock_skew_s, "clock_skew_s"},
+        {p->rotate_after_s, "rotate_after_s"},
+        {p->touch_interval_s, "touch_interval_s"},
+        {p->sweep_grace_s, "sweep_grace_s"},
+        {p->access_token_lifetime_s, "access_token_lifetime_s"},
+        {p->id_token_lifetime_s, "id_token_lifetime_s"},
     };
     for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
         if (durations[i].value < 0)
@@ -93,7 +98,10 @@ int otok_rules_of(const otok_policy *p, bool is_public, bool is_bound, otok_rule
     if (rc != OTOK_OK)
         return rc;
     if (p->retry_window_s == OTOK_UNLIMITED && (p->retry_limit == 0 || p->retry_limit == OTOK_UNLIMITED))
-        return otok_fail(err, OTOK_E_POLICY, "policy.retry_window_s is unlimited, so policy.retry_limit must have a bound");
+        return otok_fail(err, OTOK_E_POLICY,
+                         "policy.retry_window_s is unlimited, so policy.retry_limit must have a bound");
+    if (p->retry_limit > UINT16_MAX && p->retry_limit != OTOK_UNLIMITED)
+        return otok_fail(err, OTOK_E_POLICY, "policy.retry_limit is more than 65535");
     if (p->clock_skew_s == OTOK_UNLIMITED)
         return otok_fail(err, OTOK_E_POLICY, "policy.clock_skew_s must have a bound");
 
@@ -104,7 +112,8 @@ int otok_rules_of(const otok_policy *p, bool is_public, bool is_bound, otok_rule
         .overlong = p->overlong != OTOK_OVERLONG_DEFAULT ? p->overlong : OTOK_OVERLONG_REFUSE,
         .idle_us = or_default_us(p->idle_timeout_s, IDLE_TIMEOUT_S),
         .max_us = or_default_us(p->max_lifetime_s, OTOK_UNLIMITED),
-        .retry_window_us = or_default_us(p->retry_window_s, is_public && !is_bound ? RETRY_WINDOW_S : RETRY_WINDOW_CONSTRAINED_S),
+        .retry_window_us =
+            or_default_us(p->retry_window_s, is_public && !is_bound ? RETRY_WINDOW_S : RETRY_WINDOW_CONSTRAINED_S),
         .retry_limit = p->retry_limit != 0 ? p->retry_limit : OTOK_UNLIMITED,
         .clock_skew_us = or_default_us(p->clock_skew_s, CLOCK_SKEW_S),
         .touch_us = or_default_us(p->touch_interval_s, TOUCH_INTERVAL_S),

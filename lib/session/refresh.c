@@ -44,7 +44,8 @@ struct attempt {
 static int read_request(struct refresh *r, const otok_refresh_request *in, otok_error *err)
 {
     size_t len;
-    int rc = otok_struct_read(&r->request, sizeof r->request, in, sizeof(size_t) + 2 * sizeof(char *), "otok_refresh_request", err);
+    int rc = otok_struct_read(&r->request, sizeof r->request, in, sizeof(size_t) + 2 * sizeof(char *),
+                              "otok_refresh_request", err);
     if (rc != OTOK_OK)
         return rc;
     if (r->request.token == NULL)
@@ -56,8 +57,10 @@ static int read_request(struct refresh *r, const otok_refresh_request *in, otok_
         return rc;
     if (r->request.client_type != OTOK_CLIENT_CONFIDENTIAL && r->request.client_type != OTOK_CLIENT_PUBLIC)
         return otok_fail(err, OTOK_E_INVALID, "request.client_type has no value %d", r->request.client_type);
-    if (r->request.resource_count > OTOK_MAX_AUDIENCE || (r->request.resource_count != 0 && r->request.resource == NULL))
-        return otok_fail(err, OTOK_E_INVALID, "request.resource has more than %d items, or is NULL with a count", OTOK_MAX_AUDIENCE);
+    if (r->request.resource_count > OTOK_MAX_AUDIENCE ||
+        (r->request.resource_count != 0 && r->request.resource == NULL))
+        return otok_fail(err, OTOK_E_INVALID, "request.resource has more than %d items, or is NULL with a count",
+                         OTOK_MAX_AUDIENCE);
     return otok_peer_read(r->request.peer, &r->peer, err);
 }
 
@@ -296,7 +299,6 @@ static void tell_refused(const struct refresh *r, const struct attempt *a, int r
     char id[OTOK_SESSION_ID_CHARS + 1];
     otok_event event = event_of(r, a, OTOK_EVENT_REFUSED);
     event.reason = reason;
-    event.generation = r->presented.token.generation;
     otok_session_id_print(&r->id, id);
     event.session_id = id;
     otok_event_send(r->service, &event, a->session.record != NULL ? &a->session : NULL);
@@ -378,7 +380,9 @@ static int answer(const struct refresh *r, struct attempt *a, otok_tokens **out,
     if (rc != OTOK_OK)
         return rc;
     tell(r, a);
-    return refuse ? otok_fail(err, OTOK_E_TOKEN_AHEAD, "the token is from the future: the store was restored from an older backup") : OTOK_OK;
+    return refuse ? otok_fail(err, OTOK_E_TOKEN_AHEAD,
+                              "the token is from the future: the store was restored from an older backup")
+                  : OTOK_OK;
 }
 
 static int decided(const struct refresh *r, struct attempt *a, otok_tokens **out, otok_error *err)
@@ -420,13 +424,13 @@ static int attempt(const struct refresh *r, otok_tokens **out, otok_error *err)
     return rc;
 }
 
-int otok_refresh(otok_service *service, const otok_refresh_request *in, otok_tokens **out, otok_error *err)
+int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
 {
     struct refresh r = {.service = service};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = read_request(&r, in, err);
+    int rc = read_request(&r, request, err);
     if (rc == OTOK_OK)
         rc = otok_token_present(service, r.request.token, &r.presented, &r.id, err);
     if (rc == OTOK_OK) {

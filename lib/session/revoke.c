@@ -12,7 +12,8 @@ void otok_revoke_request_init(otok_revoke_request *request, size_t size)
     otok_struct_init(request, size);
 }
 
-int otok_session_remove(otok_service *service, const otok_loaded *session, int32_t reason, const otok_peer *peer, otok_error *err)
+int otok_session_remove(otok_service *service, const otok_loaded *session, int32_t reason, const otok_peer *peer,
+                        otok_error *err)
 {
     int rc = otok_service_write(service, OTOK_WRITE_DELETE, session->record->version, session->record, err);
     if (rc == OTOK_OK) {
@@ -29,7 +30,8 @@ int otok_session_remove(otok_service *service, const otok_loaded *session, int32
 /* ---------------------------------------------------------------------------------------------------------- by token */
 
 /* Whose session a token is; OTOK_E_TOKEN_INVALID for what is neither kind of ours. */
-static int session_of_token(otok_service *service, const char *text, otok_id *id, bool *is_access_token, otok_error *err)
+static int session_of_token(otok_service *service, const char *text, otok_id *id, bool *is_access_token,
+                            otok_error *err)
 {
     otok_presented presented;
     *is_access_token = false;
@@ -43,7 +45,8 @@ static int session_of_token(otok_service *service, const char *text, otok_id *id
 }
 
 /* An access token is revoked for a client that has authenticated, where the policy allows it (RFC 7009 section 2.2.1). */
-static int check_access_token(otok_service *service, const otok_revoke_request *request, const otok_loaded *session, otok_error *err)
+static int check_access_token(otok_service *service, const otok_revoke_request *request, const otok_loaded *session,
+                              otok_error *err)
 {
     otok_rules rules;
     bool is_public = request->client_type == OTOK_CLIENT_PUBLIC;
@@ -53,8 +56,8 @@ static int check_access_token(otok_service *service, const otok_revoke_request *
     return rc;
 }
 
-static int revoke_once(otok_service *service, const otok_revoke_request *request, const otok_peer *peer, const otok_id *id,
-                       bool is_access_token, otok_error *err)
+static int revoke_once(otok_service *service, const otok_revoke_request *request, const otok_peer *peer,
+                       const otok_id *id, bool is_access_token, otok_error *err)
 {
     otok_loaded session;
     int rc = otok_session_find(service, id, &session, err);
@@ -72,9 +75,9 @@ static int revoke_once(otok_service *service, const otok_revoke_request *request
     return rc;
 }
 
-int otok_revoke_token(otok_service *service, const otok_revoke_request *in, otok_error *err)
+int otok_revoke_token(otok_service *service, const otok_revoke_request *request, otok_error *err)
 {
-    otok_revoke_request request;
+    otok_revoke_request own;
     otok_peer peer;
     otok_id id;
     bool is_access_token;
@@ -82,26 +85,27 @@ int otok_revoke_token(otok_service *service, const otok_revoke_request *in, otok
     otok_error reason;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
-    int rc = otok_struct_read(&request, sizeof request, in, sizeof(size_t) + 2 * sizeof(char *), "otok_revoke_request", err);
-    if (rc == OTOK_OK && request.token == NULL)
+    int rc =
+        otok_struct_read(&own, sizeof own, request, sizeof(size_t) + 2 * sizeof(char *), "otok_revoke_request", err);
+    if (rc == OTOK_OK && own.token == NULL)
         rc = otok_fail(err, OTOK_E_INVALID, "request.token is required");
     if (rc == OTOK_OK)
-        rc = otok_text_check(request.client_id, NAME_BOUND, true, "request.client_id", &len, err);
-    if (rc == OTOK_OK && request.client_type != OTOK_CLIENT_CONFIDENTIAL && request.client_type != OTOK_CLIENT_PUBLIC)
-        rc = otok_fail(err, OTOK_E_INVALID, "request.client_type has no value %d", request.client_type);
+        rc = otok_text_check(own.client_id, NAME_BOUND, true, "request.client_id", &len, err);
+    if (rc == OTOK_OK && own.client_type != OTOK_CLIENT_CONFIDENTIAL && own.client_type != OTOK_CLIENT_PUBLIC)
+        rc = otok_fail(err, OTOK_E_INVALID, "request.client_type has no value %d", own.client_type);
     if (rc == OTOK_OK)
-        rc = otok_peer_read(request.peer, &peer, err);
+        rc = otok_peer_read(own.peer, &peer, err);
     if (rc != OTOK_OK)
         return rc;
 
-    rc = session_of_token(service, request.token, &id, &is_access_token, &reason);
+    rc = session_of_token(service, own.token, &id, &is_access_token, &reason);
     if (rc == OTOK_E_TOKEN_INVALID)
         return OTOK_OK; /* nothing of ours: there is nothing to revoke (RFC 7009 section 2.2) */
     if (rc != OTOK_OK)
         return otok_error_set(err, rc, reason.system_errno, reason.message);
     otok_attempts attempts = otok_attempts_begin(service);
     do
-        rc = revoke_once(service, &request, &peer, &id, is_access_token, err);
+        rc = revoke_once(service, &own, &peer, &id, is_access_token, err);
     while (otok_attempts_again(&attempts, &rc, err));
     return rc;
 }

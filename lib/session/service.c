@@ -19,7 +19,8 @@ void otok_config_init(otok_config *config, size_t size)
 
 /* ------------------------------------------------------------------------------------------------------------ the keys */
 
-static int derive(const otok_service *service, const otok_token_key *key, const char *purpose, otok_mac_key **out, otok_error *err)
+static int derive(const otok_service *service, const otok_token_key *key, const char *purpose, otok_mac_key **out,
+                  otok_error *err)
 {
     uint8_t subkey[OTOK_KEY_SIZE];
     int rc = otok_subkey(key->key, purpose, service->realm, subkey, err);
@@ -87,7 +88,8 @@ static int open_directory(const otok_config *config, otok_store **store, otok_ke
     if (config->directory == NULL)
         return otok_fail(err, OTOK_E_INVALID, "a store and a keyring are required, or config.directory");
     if (mkdir(config->directory, 0700) != 0 && errno != EEXIST)
-        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "cannot make %s: %s", config->directory, strerror(errno));
+        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "cannot make %s: %s", config->directory,
+                               strerror(errno));
     otok_buf_init(&path, NULL, 0);
     otok_buf_add_text(&path, config->directory);
     size_t len = path.len;
@@ -122,7 +124,8 @@ static int check_config(const otok_config *config, otok_error *err)
             return rc;
     }
     if (config->realm == NULL && strlen(config->issuer) > REALM_BOUND)
-        return otok_fail(err, OTOK_E_INVALID, "config.realm is required: config.issuer is longer than %d bytes", REALM_BOUND);
+        return otok_fail(err, OTOK_E_INVALID, "config.realm is required: config.issuer is longer than %d bytes",
+                         REALM_BOUND);
     if (config->deadline_ms < 0)
         return otok_fail(err, OTOK_E_INVALID, "config.deadline_ms is negative");
     return OTOK_OK;
@@ -135,9 +138,11 @@ static int copy_structs(otok_service *service, const otok_config *config, otok_e
     int rc = OTOK_OK;
     otok_policy_init(&service->policy, sizeof service->policy);
     if (config->policy != NULL)
-        rc = otok_struct_read(&service->policy, sizeof service->policy, config->policy, sizeof(size_t), "otok_policy", err);
+        rc = otok_struct_read(&service->policy, sizeof service->policy, config->policy, sizeof(size_t), "otok_policy",
+                              err);
     if (rc == OTOK_OK && config->callbacks != NULL)
-        rc = otok_struct_read(&service->callbacks, sizeof service->callbacks, config->callbacks, sizeof(size_t), "otok_callbacks", err);
+        rc = otok_struct_read(&service->callbacks, sizeof service->callbacks, config->callbacks, sizeof(size_t),
+                              "otok_callbacks", err);
     service->policy.size = sizeof service->policy;
     return rc == OTOK_OK ? otok_rules_of(&service->policy, true, false, &rules, err) : rc;
 }
@@ -149,14 +154,15 @@ static int copy_texts(otok_service *service, const otok_config *config, otok_err
     service->audience = otok_strdup(config->audience != NULL ? config->audience : config->issuer);
     service->at_header = jose_header(service, "at+jwt"); /* RFC 9068 section 2.1 */
     service->jwt_header = jose_header(service, "JWT");
-    if (service->issuer == NULL || service->realm_text == NULL || service->audience == NULL || service->at_header == NULL ||
-        service->jwt_header == NULL)
+    if (service->issuer == NULL || service->realm_text == NULL || service->audience == NULL ||
+        service->at_header == NULL || service->jwt_header == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     service->realm = otok_str_of(service->realm_text);
     return OTOK_OK;
 }
 
-static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring, otok_error *err)
+static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring,
+                otok_error *err)
 {
     int rc = OTOK_OK;
     if (store == NULL && keyring == NULL) {
@@ -178,15 +184,16 @@ static int fill(otok_service *service, const otok_config *config, otok_store *st
     return rc == OTOK_OK ? derive_keys(service, err) : rc;
 }
 
-int otok_service_open(const otok_config *in, otok_store *store, otok_keyring *keyring, otok_service **out, otok_error *err)
+int otok_service_open(const otok_config *config, otok_store *store, otok_keyring *keyring, otok_service **out,
+                      otok_error *err)
 {
-    otok_config config;
+    otok_config own;
     if (out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "out is required");
     *out = NULL;
-    int rc = otok_struct_read(&config, sizeof config, in, sizeof(size_t) + sizeof(char *), "otok_config", err);
+    int rc = otok_struct_read(&own, sizeof own, config, sizeof(size_t) + sizeof(char *), "otok_config", err);
     if (rc == OTOK_OK)
-        rc = check_config(&config, err);
+        rc = check_config(&own, err);
     if (rc == OTOK_OK)
         rc = otok_crypto_check(err);
     if (rc != OTOK_OK)
@@ -194,7 +201,7 @@ int otok_service_open(const otok_config *in, otok_store *store, otok_keyring *ke
     otok_service *service = otok_calloc(1, sizeof *service);
     if (service == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    rc = fill(service, &config, store, keyring, err);
+    rc = fill(service, &own, store, keyring, err);
     if (rc != OTOK_OK) {
         otok_service_close(service);
         return rc;
@@ -231,11 +238,12 @@ int64_t otok_service_now(const otok_service *service)
     return now_us > 0 ? now_us : 0; /* before 1970 there were no sessions */
 }
 
-int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding, otok_rules *out,
-                       otok_error *err)
+int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding,
+                       otok_rules *out, otok_error *err)
 {
     otok_policy policy = service->policy;
-    if (service->callbacks.client_policy != NULL && service->callbacks.client_policy(service->user, client_id, &policy) != 0)
+    if (service->callbacks.client_policy != NULL &&
+        service->callbacks.client_policy(service->user, client_id, &policy) != 0)
         return otok_fail(err, OTOK_E_CALLBACK, "the host's client_policy callback failed");
     return otok_rules_of(&policy, is_public, binding != OTOK_BINDING_NONE, out, err);
 }

@@ -40,12 +40,12 @@ void otok_rules_tighten(otok_rules *rules, int64_t idle_timeout_s, int64_t max_l
 
 /* What to do with a token whose MAC, client, key, lifetime and cutoffs are all good. */
 enum {
-    OTOK_ROTATION_KEEP = 1,       /* the current token comes back */
-    OTOK_ROTATION_ADVANCE = 2,    /* the next generation */
-    OTOK_ROTATION_RETRY = 3,      /* the previous token, in time: its successor again */
-    OTOK_ROTATION_EXHAUSTED = 4,  /* the previous token, in time, too often: refused, nothing ended */
-    OTOK_ROTATION_REUSE = 5,      /* an older token, or the previous one too late */
-    OTOK_ROTATION_AHEAD = 6       /* from the future: the store was restored */
+    OTOK_ROTATION_KEEP = 1,      /* the current token comes back */
+    OTOK_ROTATION_ADVANCE = 2,   /* the next generation */
+    OTOK_ROTATION_RETRY = 3,     /* the previous token, in time: its successor again */
+    OTOK_ROTATION_EXHAUSTED = 4, /* the previous token, in time, too often: refused, nothing ended */
+    OTOK_ROTATION_REUSE = 5,     /* an older token, or the previous one too late */
+    OTOK_ROTATION_AHEAD = 6      /* from the future: the store was restored */
 };
 
 typedef struct otok_rotation_in {
@@ -121,7 +121,8 @@ const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id);
 int64_t otok_service_now(const otok_service *service);
 
 /* The policy for a client, by the host's callback, and the rules that follow for a session of it. */
-int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding, otok_rules *out, otok_error *err);
+int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding,
+                       otok_rules *out, otok_error *err);
 
 /* Commits one group of one write. */
 int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err);
@@ -146,7 +147,8 @@ typedef struct otok_scope_names {
     uint32_t cutoff_kind; /* OTOK_RECORD_CUTOFF or OTOK_RECORD_PAIR */
 } otok_scope_names;
 
-int otok_names_of_filter(const otok_service *service, const otok_filter *filter, otok_scope_names *out, otok_error *err);
+int otok_names_of_filter(const otok_service *service, const otok_filter *filter, otok_scope_names *out,
+                         otok_error *err);
 
 /* The index keys and the links of a session; `sid` may be empty. */
 typedef struct otok_session_names {
@@ -156,7 +158,8 @@ typedef struct otok_session_names {
     size_t nlinks;
 } otok_session_names;
 
-int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid, otok_session_names *out, otok_error *err);
+int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid,
+                          otok_session_names *out, otok_error *err);
 int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- load.c */
@@ -228,11 +231,13 @@ int otok_access_token_session(otok_service *service, const char *text, otok_id *
 int otok_peer_read(const otok_peer *in, otok_peer *out, otok_error *err);
 
 /* A text that has a bound: refused, cut or dropped when it is longer, as the policy says. */
-int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const char *field, otok_str *out, otok_error *err);
+int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const char *field, otok_str *out,
+                      otok_error *err);
 int otok_peer_texts(const otok_peer *peer, int32_t overlong, otok_str *ip, otok_str *user_agent, otok_error *err);
 
 /* Checks a grant and fills `body` with what it says; the texts stay the grant's, but for the scope, which goes to `scope`. */
-int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body, otok_error *err);
+int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body,
+                    otok_error *err);
 
 /* The first checks, which the policy needs: subject, client and the small numbers. */
 int otok_grant_check(const otok_grant *grant, otok_error *err);
@@ -243,29 +248,34 @@ int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, 
 /* ---------------------------------------------------------------------------------------------------- refresh.c */
 
 /* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
-int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id, otok_error *err);
+int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
+                       otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- revoke.c, cutoff.c */
 
 /* Ends a session if it still has the version that was loaded, and tells of it. */
-int otok_session_remove(otok_service *service, const otok_loaded *session, int32_t reason, const otok_peer *peer, otok_error *err);
+int otok_session_remove(otok_service *service, const otok_loaded *session, int32_t reason, const otok_peer *peer,
+                        otok_error *err);
 
 /* A walk over what a cutoff ended: where it is, and what it did. */
 typedef struct otok_walk {
     otok_cursor at; /* behind this one; created_us INT64_MIN: from the start */
     uint64_t visited, removed;
+    bool unread; /* there were some that this version cannot read: they stay */
     bool done;
 } otok_walk;
 
 /* Removes the sessions of an index key that began at or before the cutoff, at most `limit` more, an event with `reason` for each. */
-int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason, uint32_t limit,
-                     otok_walk *walk, otok_error *err);
+int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+                     uint32_t limit, otok_walk *walk, otok_error *err);
 
 /* Moves a cutoff forward (OTOK_NOW: past every session of its scope), files it for the sweeper, and tells of it. */
-int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us, otok_error *err);
+int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
+                     otok_error *err);
 
 /* The sweeper's part: goes on with the walk that a cutoff's record asks for, and files or unfiles the record accordingly. */
-int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk, otok_error *err);
+int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,
+                      otok_error *err);
 
 /* Copies of records as a scan emits them, in order; freed with otok_rows_free(). */
 typedef struct otok_rows {

@@ -61,7 +61,8 @@ static void prepare(struct change *change, const otok_loaded *session)
     change->record.head = (otok_str){change->head, sizeof change->head};
 }
 
-static void tell(otok_service *service, const struct change *change, const otok_loaded *session, otok_sweep_result *result)
+static void tell(otok_service *service, const struct change *change, const otok_loaded *session,
+                 otok_sweep_result *result)
 {
     otok_event event = {.type = OTOK_EVENT_EXPIRED, .reason = OTOK_E_TOKEN_EXPIRED};
     switch (change->verdict.action) {
@@ -80,7 +81,8 @@ static void tell(otok_service *service, const struct change *change, const otok_
 }
 
 /* What cannot be judged (a failing callback, a policy that makes no sense) is looked at again tomorrow, never removed. */
-static int verdict_of(otok_service *service, const otok_loaded *session, int64_t now_us, struct verdict *out, otok_error *err)
+static int verdict_of(otok_service *service, const otok_loaded *session, int64_t now_us, struct verdict *out,
+                      otok_error *err)
 {
     char client[OTOK_MAX_NAME + 1] = "";
     otok_rules rules;
@@ -96,8 +98,8 @@ static int verdict_of(otok_service *service, const otok_loaded *session, int64_t
 }
 
 /* One commit, each session on its own: one that was refreshed meanwhile stays as it is, and is found again (L6). */
-static int apply(otok_service *service, struct change *changes, const otok_loaded *sessions, size_t n, otok_sweep_result *result,
-                 otok_error *err)
+static int apply(otok_service *service, struct change *changes, const otok_loaded *sessions, size_t n,
+                 otok_sweep_result *result, otok_error *err)
 {
     otok_group *groups = otok_calloc(n, sizeof *groups);
     if (groups == NULL)
@@ -115,7 +117,8 @@ static int apply(otok_service *service, struct change *changes, const otok_loade
     return rc;
 }
 
-static int sweep_sessions(otok_service *service, otok_loaded *sessions, size_t n, int64_t now_us, otok_sweep_result *result, otok_error *err)
+static int sweep_sessions(otok_service *service, otok_loaded *sessions, size_t n, int64_t now_us,
+                          otok_sweep_result *result, otok_error *err)
 {
     otok_error first = {0};
     struct change *changes = otok_calloc(n, sizeof *changes);
@@ -162,7 +165,8 @@ static size_t sessions_of(otok_service *service, otok_rows *rows, otok_loaded *s
     return n;
 }
 
-static int sweep_cutoff(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_sweep_result *result, otok_error *err)
+static int sweep_cutoff(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_sweep_result *result,
+                        otok_error *err)
 {
     otok_walk walk = {.at.created_us = INT64_MIN};
     int rc = otok_cutoff_sweep(service, cutoff, limit, &walk, err);
@@ -173,7 +177,8 @@ static int sweep_cutoff(otok_service *service, const otok_record *cutoff, uint32
 }
 
 /* What is not a session, or could not be read as one. */
-static int sweep_others(otok_service *service, const otok_rows *rows, int64_t now_us, uint32_t limit, otok_sweep_result *result, otok_error *err)
+static int sweep_others(otok_service *service, const otok_rows *rows, int64_t now_us, uint32_t limit,
+                        otok_sweep_result *result, otok_error *err)
 {
     int rc = OTOK_OK;
     for (size_t i = 0; rc == OTOK_OK && i < rows->n; i++) {
@@ -188,7 +193,8 @@ static int sweep_others(otok_service *service, const otok_rows *rows, int64_t no
 }
 
 /* A page of what is filed up to `until_us`, in the order of the time at which to look. */
-static int sweep_page(otok_service *service, const otok_scan *scan, otok_rows *rows, int64_t now_us, otok_sweep_result *result, otok_error *err)
+static int sweep_page(otok_service *service, const otok_scan *scan, otok_rows *rows, int64_t now_us,
+                      otok_sweep_result *result, otok_error *err)
 {
     otok_loaded *sessions = otok_calloc(scan->limit, sizeof *sessions);
     if (sessions == NULL)
@@ -205,7 +211,8 @@ static int sweep_page(otok_service *service, const otok_scan *scan, otok_rows *r
 }
 
 /* A clock that was ahead may have filed records years away: those at the far end are looked at now. */
-static int sweep_far(otok_service *service, const otok_index_key *key, int64_t now_us, otok_sweep_result *result, otok_error *err)
+static int sweep_far(otok_service *service, const otok_index_key *key, int64_t now_us, otok_sweep_result *result,
+                     otok_error *err)
 {
     const otok_scan scan = {.size = sizeof scan, .key = *key, .flags = OTOK_SCAN_DESCENDING, .limit = A_PAGE};
     otok_rows rows = {.until_us = INT64_MAX};
@@ -220,8 +227,8 @@ static int sweep_far(otok_service *service, const otok_index_key *key, int64_t n
     return rc;
 }
 
-static int sweep_due(otok_service *service, const otok_index_key *key, int64_t now_us, uint32_t limit, otok_sweep_result *result,
-                     bool *end, otok_error *err)
+static int sweep_due(otok_service *service, const otok_index_key *key, int64_t now_us, uint32_t limit,
+                     otok_sweep_result *result, bool *end, otok_error *err)
 {
     const otok_scan scan = {.size = sizeof scan, .key = *key, .limit = limit < A_PAGE ? limit : A_PAGE};
     otok_rows rows = {.until_us = now_us};
@@ -234,25 +241,28 @@ static int sweep_due(otok_service *service, const otok_index_key *key, int64_t n
     return rc;
 }
 
-int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *out, otok_error *err)
+int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result, otok_error *err)
 {
-    otok_sweep_result result = {.size = sizeof result};
+    otok_sweep_result own = {.size = sizeof own};
     otok_index_key key = {0};
     bool end = false;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
+    if (result != NULL && (result->size < sizeof(size_t) || result->size > UINT16_MAX))
+        return otok_fail(err, OTOK_E_INVALID, "otok_sweep_result.size is %zu: call otok_sweep_result_init() first",
+                         result->size);
     if (limit == 0)
         limit = DEFAULT_LIMIT;
     int64_t now_us = otok_service_now(service);
     int rc = otok_sweep_key(service, &key, err);
     if (rc == OTOK_OK)
-        rc = sweep_far(service, &key, now_us, &result, err);
-    for (uint32_t pages = 0; rc == OTOK_OK && !end && result.visited < limit && pages <= limit / A_PAGE; pages++)
-        rc = sweep_due(service, &key, now_us, (uint32_t)(limit - result.visited), &result, &end, err);
-    result.more |= !end;
-    if (out != NULL && out->size >= sizeof(size_t)) {
-        result.size = out->size;
-        memcpy(out, &result, out->size < sizeof result ? out->size : sizeof result);
+        rc = sweep_far(service, &key, now_us, &own, err);
+    for (uint32_t pages = 0; rc == OTOK_OK && !end && own.visited < limit && pages <= limit / A_PAGE; pages++)
+        rc = sweep_due(service, &key, now_us, (uint32_t)(limit - own.visited), &own, &end, err);
+    own.more |= !end;
+    if (result != NULL) {
+        own.size = result->size;
+        memcpy(result, &own, result->size < sizeof own ? result->size : sizeof own);
     }
     return rc;
 }

@@ -19,7 +19,8 @@ static int64_t earliest(int64_t a, int64_t b, int64_t c)
 /* A token of the session ends with it, at the latest (I5). */
 static int64_t end_s(const otok_mint *mint, int64_t lifetime_us)
 {
-    return earliest(otok_time_add(mint->now_us, lifetime_us), mint->idle_expires_us, mint->max_expires_us) / OTOK_US_PER_S;
+    return earliest(otok_time_add(mint->now_us, lifetime_us), mint->idle_expires_us, mint->max_expires_us) /
+           OTOK_US_PER_S;
 }
 
 static otok_str sub_of(const otok_loaded *session)
@@ -128,7 +129,8 @@ int otok_at_hash(int32_t algorithm, otok_str access_token, char out[OTOK_AT_HASH
 {
     uint8_t digest[OTOK_SHA512_SIZE];
     size_t half = algorithm == OTOK_ALG_EDDSA ? OTOK_SHA512_SIZE / 2 : OTOK_SHA256_SIZE / 2;
-    int rc = algorithm == OTOK_ALG_EDDSA ? otok_sha512(access_token, digest, err) : otok_sha256(&access_token, 1, digest, err);
+    int rc = algorithm == OTOK_ALG_EDDSA ? otok_sha512(access_token, digest, err)
+                                         : otok_sha256(&access_token, 1, digest, err);
     if (rc != OTOK_OK)
         return rc;
     otok_base64url(digest, half, out);
@@ -136,7 +138,8 @@ int otok_at_hash(int32_t algorithm, otok_str access_token, char out[OTOK_AT_HASH
     return OTOK_OK;
 }
 
-static int add_id_token(otok_service *service, const otok_mint *mint, otok_str access_token, otok_buf *out, otok_error *err)
+static int add_id_token(otok_service *service, const otok_mint *mint, otok_str access_token, otok_buf *out,
+                        otok_error *err)
 {
     uint8_t lent[2048];
     char at_hash[OTOK_AT_HASH_MAX + 1];
@@ -297,7 +300,8 @@ static otok_tokens *pack(const otok_mint *mint, const struct answer *answer)
         .session_id = text_in(box, answer->session_id),
         .response_json = text_in(box, answer->response),
         .access_expires_in_s = answer->access_token.len != 0 ? access_expires_in_s(mint) : 0,
-        .offline_expires_in_s = session_end_us == OTOK_UNLIMITED ? OTOK_UNLIMITED : (session_end_us - mint->now_us) / OTOK_US_PER_S,
+        .offline_expires_in_s =
+            session_end_us == OTOK_UNLIMITED ? OTOK_UNLIMITED : (session_end_us - mint->now_us) / OTOK_US_PER_S,
         .outcome = mint->outcome,
         .generation = mint->token->generation,
     };

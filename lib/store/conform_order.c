@@ -226,14 +226,17 @@ static void all_by_id(otok_kit *kit)
     for (uint32_t i = 0; i < 6; i++) {
         otok_kit_sample(kit, &sample, numbers[i]);
         sample.record.created_us = -(int64_t)i;
+        sample.record.kind = 1 + i;
         otok_kit_insert(kit, &sample);
     }
-    expect_order(kit, OTOK_INDEX_ALL, 0, want, 6, "ALL, records without keys");
+    expect_order(kit, OTOK_INDEX_ALL, 0, want, 6, "ALL, records of six kinds without keys");
     for (uint32_t i = 0; i < 6; i++) {
         otok_scan scan = otok_kit_scan_of(OTOK_INDEX_ALL, 0xee, OTOK_SCAN_AFTER, 10);
         scan.after = otok_kit_id(want[i]);
         scan.after_us = i % 2 == 0 ? INT64_MAX : INT64_MIN;
         otok_kit_expect_rows(kit, &scan, want + i + 1, 5 - i, "ALL, where digest and after_us are unused");
+        scan.limit = 2;
+        otok_kit_expect_rows(kit, &scan, want + i + 1, 5 - i < 2 ? 5 - i : 2, "ALL, two rows of records of six kinds");
     }
 }
 

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-static const char *const op_names[] = {"", "INSERT", "PUT", "HEAD", "DELETE", "ASSERT"};
+static const char *const stale_names[] = {"", "", "PUT at another version", "HEAD at another version",
+                                          "DELETE at another version", "ASSERT of another version"};
+static const char *const nothing_names[] = {"", "", "PUT of an id that is not there", "HEAD of an id that is not there",
+                                            "DELETE of an id that is not there", "ASSERT of an id that is not there"};
 
 /* A stored record with keys and a link, and another that is to take its place. */
 struct change {
@@ -59,8 +62,10 @@ static void insert_over(otok_kit *kit)
     change_init(kit, &change);
     otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &change.after.record, OTOK_E_CONFLICT, "INSERT over a record");
     expect_before(kit, &change, "after INSERT over a record");
-    change.after.record.kind = OTOK_RECORD_EVENT;
-    otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &change.after.record, OTOK_E_CONFLICT, "INSERT over a record of another kind");
+    for (uint32_t kind = OTOK_RECORD_CUTOFF; kind <= OTOK_RECORD_TOMBSTONE; kind++) {
+        change.after.record.kind = kind;
+        otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &change.after.record, OTOK_E_CONFLICT, "INSERT over a record of another kind");
+    }
     otok_kit_write(kit, OTOK_WRITE_INSERT, change.before.record.version, &change.before.record, OTOK_E_CONFLICT,
                    "INSERT of what is stored already");
     expect_before(kit, &change, "after INSERT over a record of another kind");
@@ -118,7 +123,7 @@ static void stale_write(otok_kit *kit, uint32_t op)
     const uint64_t wrong[] = {stored - 1, stored + 1, 0, stored & UINT32_MAX, stored ^ (UINT64_C(1) << 63)};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         change.after.record.version = wrong[i] + 1;
-        otok_kit_write(kit, op, wrong[i], &change.after.record, OTOK_E_CONFLICT, op_names[op]);
+        otok_kit_write(kit, op, wrong[i], &change.after.record, OTOK_E_CONFLICT, stale_names[op]);
         expect_before(kit, &change, "after a write that expected another version");
     }
 }
@@ -151,7 +156,7 @@ static void writes_to_nothing(otok_kit *kit)
             otok_kit_sample(kit, &sample, 1);
             otok_kit_add_key(&sample, OTOK_INDEX_REALM, 1);
             sample.record.version = expect + 1;
-            otok_kit_write(kit, op, expect, &sample.record, OTOK_E_CONFLICT, op_names[op]);
+            otok_kit_write(kit, op, expect, &sample.record, OTOK_E_CONFLICT, nothing_names[op]);
             otok_kit_expect_absent(kit, &sample.record.id, "after a write to an id that is not there");
             otok_kit_expect_count(kit, sample.keys[0], 0, "after a write to an id that is not there");
         }
@@ -257,15 +262,27 @@ static void insert_again(otok_kit *kit)
 
 static void tombstone(otok_kit *kit)
 {
-    struct change change;
-    change_init(kit, &change);
-    change.after.record.kind = OTOK_RECORD_TOMBSTONE;
-    otok_kit_write(kit, OTOK_WRITE_PUT, change.before.record.version, &change.after.record, OTOK_OK, "PUT of a tombstone");
-    otok_kit_expect_record(kit, &change.after.record, "a session put to a tombstone");
-    otok_scan scan = otok_kit_scan_of(OTOK_INDEX_ALL, 0, 0, 10);
-    otok_kit_expect_rows(kit, &scan, (const uint32_t[]){1}, 1, "a session put to a tombstone");
-    otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 1), 0, "the session's key, after its tombstone");
-    otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 4), 1, "the tombstone's key");
+    static const uint32_t all[] = {1, 2, 3, 4, 5, 6};
+    otok_sample sample;
+    for (uint32_t kind = OTOK_RECORD_SESSION; kind < OTOK_RECORD_TOMBSTONE; kind++) {
+        otok_kit_sample(kit, &sample, kind);
+        sample.record.kind = kind;
+        otok_kit_add_key(&sample, OTOK_INDEX_REALM, 1);
+        otok_kit_insert(kit, &sample);
+        sample.record.kind = OTOK_RECORD_TOMBSTONE;
+        sample.keys[0] = otok_kit_key(OTOK_INDEX_REALM, 2);
+        sample.record.version++;
+        otok_kit_write(kit, OTOK_WRITE_PUT, sample.record.version - 1, &sample.record, OTOK_OK, "PUT of a tombstone");
+        otok_kit_expect_record(kit, &sample.record, "a record put to a tombstone");
+        otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 1), 0, "the record's key, after its tombstone");
+        otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 2), kind, "the tombstone's key");
+        otok_scan scan = otok_kit_scan_of(OTOK_INDEX_ALL, 0, 0, 10);
+        otok_kit_expect_rows(kit, &scan, all, kind, "ALL, records put to tombstones");
+        sample.record.head = (otok_str){.data = "dead", .len = 4};
+        sample.record.version++;
+        otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK, "HEAD of a tombstone");
+        otok_kit_expect_record(kit, &sample.record, "the head of a tombstone");
+    }
 }
 
 const otok_clause otok_clauses_write[] = {

@@ -43,7 +43,8 @@ typedef struct otok_lmdb_view {
     otok_index_key keys[OTOK_MAX_KEYS];
 } otok_lmdb_view;
 
-bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value, size_t len); /* false: damaged, or newer */
+bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value,
+                      size_t len); /* false: damaged, or newer */
 size_t otok_lmdb_encode(uint8_t out[OTOK_LMDB_MAX_VALUE], const otok_record *record, int64_t created_us);
 void otok_lmdb_change_head(uint8_t *value, uint64_t version, otok_str head);
 
@@ -88,8 +89,8 @@ typedef struct otok_lmdb_waiter {
 typedef struct otok_lmdb_queue {
     pthread_mutex_t mutex; /* held for a few instructions only */
     otok_lmdb_waiter *first, *last;
-    bool led;               /* somebody is leader, or was told to be */
-    uint32_t batch, ticket; /* the batch that whoever queues now will be in; gives waiters their bits */
+    bool led;                  /* somebody is leader, or was told to be */
+    uint32_t batch, ticket;    /* the batch that whoever queues now will be in; gives waiters their bits */
     _Atomic uint32_t words[2]; /* waiters of even and of odd batches sleep on one each */
 } otok_lmdb_queue;
 
@@ -180,10 +181,19 @@ int otok_lmdb_env_create(otok_lmdb_env *env, const char *name, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- lmdb_lock.c */
 
+/* What the file write.lock begins with. */
+typedef struct otok_lmdb_lock {
+    char magic[8];
+    _Alignas(OTOK_LMDB_LINE) pthread_mutex_t turn;
+} otok_lmdb_lock;
+
+enum { OTOK_LMDB_LOCK_SIZE = 4096 };
+
 /* Opens and maps write.lock, whose mutex the first process makes; waits for others who are opening. */
 int otok_lmdb_lock_open(otok_lmdb_env *env, int64_t deadline_us, otok_error *err);
 void otok_lmdb_lock_close(otok_lmdb_env *env);
-int otok_lmdb_lock_join(otok_lmdb_env *env, otok_error *err); /* after open, still opening: is there, and has the mutex */
+int otok_lmdb_lock_join(otok_lmdb_env *env,
+                        otok_error *err); /* after open, still opening: is there, and has the mutex */
 
 /* Opening and closing are serial over processes: LMDB 0.9.26 to 0.9.31 destroy mutexes that another may just be opening. */
 int otok_lmdb_lock_enter(otok_lmdb_env *env, int64_t deadline_us, otok_error *err);
@@ -220,7 +230,8 @@ typedef struct otok_lmdb_reading {
     bool ended; /* by the callback */
 } otok_lmdb_reading;
 
-int otok_lmdb_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err);
+int otok_lmdb_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                    otok_error *err);
 int otok_lmdb_scan(void *self, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err);
 int otok_lmdb_count(void *self, const otok_index_key *key, uint64_t *out, otok_error *err);
 

@@ -94,8 +94,8 @@ static bool has_panicked(const otok_lmdb_env *env)
 static outcome fail_uncertain(otok_lmdb_env *env, otok_group **groups, size_t n, int rc)
 {
     otok_error error, ignored;
-    (void)otok_fail_errno(&error, OTOK_E_UNCERTAIN, rc > 0 ? rc : 0, "%s: the commit may or may not have taken place: %s",
-                          env->path, mdb_strerror(rc));
+    (void)otok_fail_errno(&error, OTOK_E_UNCERTAIN, rc > 0 ? rc : 0,
+                          "%s: the commit may or may not have taken place: %s", env->path, mdb_strerror(rc));
     give(groups, n, &error);
     (void)otok_lmdb_env_restart(env, &ignored);
     return DONE;

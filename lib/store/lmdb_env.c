@@ -24,8 +24,8 @@ static const char FORMAT_MAGIC[8] = {'o', 't', 'o', 'k', 'l', 'm', 'd', 'b'};
 static const struct {
     int mdb, code;
 } codes[] = {
-    {MDB_MAP_FULL, OTOK_E_FULL},       {MDB_TXN_FULL, OTOK_E_FULL},     {MDB_READERS_FULL, OTOK_E_BUSY},
-    {MDB_CORRUPTED, OTOK_E_FORMAT},    {MDB_INVALID, OTOK_E_FORMAT},    {MDB_VERSION_MISMATCH, OTOK_E_FORMAT},
+    {MDB_MAP_FULL, OTOK_E_FULL},        {MDB_TXN_FULL, OTOK_E_FULL},       {MDB_READERS_FULL, OTOK_E_BUSY},
+    {MDB_CORRUPTED, OTOK_E_FORMAT},     {MDB_INVALID, OTOK_E_FORMAT},      {MDB_VERSION_MISMATCH, OTOK_E_FORMAT},
     {MDB_PAGE_NOTFOUND, OTOK_E_FORMAT}, {MDB_INCOMPATIBLE, OTOK_E_FORMAT}, {MDB_NOTFOUND, OTOK_E_FORMAT},
 };
 
@@ -75,15 +75,15 @@ static int check_format(const otok_lmdb_env *env, MDB_txn *txn, MDB_dbi meta, ot
 {
     MDB_val key = val_of(FORMAT_KEY, sizeof FORMAT_KEY - 1), data;
     int rc = mdb_get(txn, meta, &key, &data);
-    if (rc == MDB_NOTFOUND ||
-        (rc == MDB_SUCCESS && (data.mv_size < FORMAT_SIZE || memcmp(data.mv_data, FORMAT_MAGIC, sizeof FORMAT_MAGIC) != 0)))
+    if (rc == MDB_NOTFOUND || (rc == MDB_SUCCESS && (data.mv_size < FORMAT_SIZE ||
+                                                     memcmp(data.mv_data, FORMAT_MAGIC, sizeof FORMAT_MAGIC) != 0)))
         return otok_fail(err, OTOK_E_FORMAT, "%s: data.mdb belongs to another program", env->path);
     if (rc != MDB_SUCCESS)
         return otok_lmdb_fail(env, err, rc, "reading the format");
     uint32_t format = otok_get_u32((const uint8_t *)data.mv_data + sizeof FORMAT_MAGIC);
     if (format != OTOK_LMDB_FORMAT)
-        return otok_fail(err, OTOK_E_FORMAT, "%s has format %lu, and this version of the library knows %d: %s", env->path,
-                         (unsigned long)format, OTOK_LMDB_FORMAT, "upgrade the library");
+        return otok_fail(err, OTOK_E_FORMAT, "%s has format %lu, and this version of the library knows %d: %s",
+                         env->path, (unsigned long)format, OTOK_LMDB_FORMAT, "upgrade the library");
     return OTOK_OK;
 }
 
@@ -170,6 +170,12 @@ static int open_checked(otok_lmdb_env *env, otok_error *err)
     return rc == MDB_SUCCESS ? OTOK_OK : otok_lmdb_fail(env, err, rc, "reading");
 }
 
+/* A limit of address space; a tool such as valgrind, which keeps most of it for itself and says EINVAL. */
+static bool is_too_large(int rc)
+{
+    return rc == ENOMEM || rc == EAGAIN || rc == EINVAL;
+}
+
 int otok_lmdb_env_start(otok_lmdb_env *env, otok_error *err)
 {
     char path[PATH_MAX];
@@ -180,11 +186,8 @@ int otok_lmdb_env_start(otok_lmdb_env *env, otok_error *err)
         return rc;
     otok_lmdb_folder_path(env, "", path, sizeof path);
     size_t size = env->map_size;
-    while ((rc = open_mapped(env, path, size)) == ENOMEM || rc == EAGAIN) {
-        if (size / 2 < LEAST_MAP)
-            break;
-        size /= 2; /* a limit of address space, a tool that keeps most of it for itself */
-    }
+    while (is_too_large(rc = open_mapped(env, path, size)) && size / 2 >= LEAST_MAP)
+        size /= 2;
     if (rc != MDB_SUCCESS)
         return otok_lmdb_fail(env, err, rc, "opening");
     rc = open_checked(env, err);
@@ -262,8 +265,8 @@ int otok_lmdb_env_grow(otok_lmdb_env *env, bool by_others, otok_error *err)
         otok_error ignored;
         (void)otok_lmdb_env_restart(env, &ignored);
     }
-    return otok_fail_errno(err, OTOK_E_FULL, rc > 0 ? rc : 0, "%s: no address space for a map of %zu bytes: %s", env->path, size,
-                           mdb_strerror(rc));
+    return otok_fail_errno(err, OTOK_E_FULL, rc > 0 ? rc : 0, "%s: no address space for a map of %zu bytes: %s",
+                           env->path, size, mdb_strerror(rc));
 }
 
 int otok_lmdb_env_mend(otok_lmdb_env *env, uint32_t generation, int rc, otok_error *err)

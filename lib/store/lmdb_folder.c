@@ -36,11 +36,11 @@ static int check_owner(const otok_lmdb_env *env, const char *name, const struct 
 {
     const char *slash = *name != '\0' ? "/" : "";
     if (st->st_uid != geteuid())
-        return otok_fail(err, OTOK_E_PERMISSION, "%s%s%s belongs to user %lu, and this process runs as user %lu", env->path, slash,
-                         name, (unsigned long)st->st_uid, (unsigned long)geteuid());
+        return otok_fail(err, OTOK_E_PERMISSION, "%s%s%s belongs to user %lu, and this process runs as user %lu",
+                         env->path, slash, name, (unsigned long)st->st_uid, (unsigned long)geteuid());
     if ((st->st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return otok_fail(err, OTOK_E_PERMISSION, "%s%s%s is open to others (mode %04o): chmod go= it", env->path, slash, name,
-                         (unsigned)(st->st_mode & 07777));
+        return otok_fail(err, OTOK_E_PERMISSION, "%s%s%s is open to others (mode %04o): chmod go= it", env->path, slash,
+                         name, (unsigned)(st->st_mode & 07777));
     return OTOK_OK;
 }
 
@@ -211,7 +211,8 @@ int otok_lmdb_folder_allocate_lock(otok_lmdb_env *env, otok_error *err)
     if (fstat(fd, &st) != 0 || fcntl(fd, F_GETLK, &others) != 0) {
         rc = errno;
     } else {
-        off_t size = (off_t)env->max_readers * OTOK_LMDB_LINE + 3 * OTOK_LMDB_LINE; /* with the header before the slots */
+        off_t size =
+            (off_t)env->max_readers * OTOK_LMDB_LINE + 3 * OTOK_LMDB_LINE; /* with the header before the slots */
         if (others.l_type != F_UNLCK || size < st.st_size)
             size = st.st_size;
         if (size > 0)

@@ -23,17 +23,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OPENING = 0, PRESENT = 1, LOCK_SIZE = 4096, FIRST_POLL_US = 100, LONGEST_POLL_US = 20000 };
+#if defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#define HAVE_CLOCKLOCK __GLIBC_PREREQ(2, 30)
+#else
+#define HAVE_CLOCKLOCK 0
+#endif
+
+enum { OPENING = 0, PRESENT = 1, FIRST_POLL_US = 100, LONGEST_POLL_US = 20000 };
 
 static const char LOCK_NAME[] = "write.lock";
 
 /* A mutex of another libc, or of a program of another word size, is none of ours. */
-static const char LOCK_MAGIC[8] = {'o', 't', 'o', 'k', 'w', 'l', '1', (char)sizeof(pthread_mutex_t)};
-
-typedef struct otok_lmdb_lock {
-    char magic[sizeof LOCK_MAGIC];
-    _Alignas(OTOK_LMDB_LINE) pthread_mutex_t turn;
-} otok_lmdb_lock;
+static const char LOCK_MAGIC[] = {'o', 't', 'o', 'k', 'w', 'l', '1', (char)sizeof(pthread_mutex_t)};
 
 static struct timespec timespec_of(int64_t us)
 {
@@ -61,9 +62,11 @@ int otok_lmdb_lock_enter(otok_lmdb_env *env, int64_t deadline_us, otok_error *er
         if (rc == 0)
             return OTOK_OK;
         if (rc != EAGAIN)
-            return otok_fail_errno(err, OTOK_E_IO, rc, "%s/%s cannot be locked: %s", env->path, LOCK_NAME, strerror(rc));
+            return otok_fail_errno(err, OTOK_E_IO, rc, "%s/%s cannot be locked: %s", env->path, LOCK_NAME,
+                                   strerror(rc));
         if (otok_clock_monotonic_us() >= deadline_us)
-            return otok_fail(err, OTOK_E_BUSY, "%s: another process has been opening or closing it all the time", env->path);
+            return otok_fail(err, OTOK_E_BUSY, "%s: another process has been opening or closing it all the time",
+                             env->path);
         struct timespec pause = timespec_of(pause_us);
         (void)nanosleep(&pause, NULL);
         pause_us = pause_us * 2 < LONGEST_POLL_US ? pause_us * 2 : LONGEST_POLL_US;
@@ -86,7 +89,8 @@ int otok_lmdb_lock_open(otok_lmdb_env *env, int64_t deadline_us, otok_error *err
     if (env->lock_fd < 0 && errno == EROFS && env->read_only)
         return OTOK_OK; /* nobody can write there, this process or another */
     if (env->lock_fd < 0)
-        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "%s/%s: %s", env->path, LOCK_NAME, strerror(errno));
+        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "%s/%s: %s", env->path, LOCK_NAME,
+                               strerror(errno));
     return otok_lmdb_lock_enter(env, deadline_us, err);
 }
 
@@ -96,6 +100,7 @@ static int make_mutex(otok_lmdb_lock *lock)
     int rc = pthread_mutexattr_init(&attr);
     if (rc != 0)
         return rc;
+    _Static_assert(sizeof LOCK_MAGIC == sizeof lock->magic, "the whole magic");
     memset(lock, 0, sizeof *lock);
     rc = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     if (rc == 0)
@@ -111,7 +116,7 @@ static int make_mutex(otok_lmdb_lock *lock)
 /* Blocks that a full disk cannot refuse later, when the map is written to: that would be SIGBUS. */
 static int allocate(int fd)
 {
-    static const char zeroes[LOCK_SIZE];
+    static const char zeroes[OTOK_LMDB_LOCK_SIZE];
     ssize_t written;
     do
         written = pwrite(fd, zeroes, sizeof zeroes, 0);
@@ -134,7 +139,7 @@ int otok_lmdb_lock_join(otok_lmdb_env *env, otok_error *err)
     if (rc != 0)
         goto out;
 
-    void *map = mmap(NULL, LOCK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, env->lock_fd, 0);
+    void *map = mmap(NULL, OTOK_LMDB_LOCK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, env->lock_fd, 0);
     if (map == MAP_FAILED) {
         rc = errno;
         goto out;
@@ -155,26 +160,25 @@ out:
 void otok_lmdb_lock_close(otok_lmdb_env *env)
 {
     if (env->lock != NULL)
-        (void)munmap(env->lock, LOCK_SIZE);
+        (void)munmap(env->lock, OTOK_LMDB_LOCK_SIZE);
     if (env->lock_fd >= 0)
         (void)close(env->lock_fd);
     env->lock = NULL;
     env->lock_fd = -1;
 }
 
-/* The monotonic clock where libc can: a change of the time of day then neither shortens nor lengthens the wait. */
+/*
+ * By the monotonic clock where libc can: a change of the time of day then neither shortens nor lengthens the wait.  GCC's
+ * ThreadSanitizer does not know that function, and would miss the lock.
+ */
 static int lock_until(pthread_mutex_t *mutex, int64_t deadline_us)
 {
     if (deadline_us == OTOK_UNLIMITED)
         return pthread_mutex_lock(mutex);
-#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
-#if __GLIBC_PREREQ(2, 30)
+#if HAVE_CLOCKLOCK
     struct timespec until = timespec_of(deadline_us);
     return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
-#define HAVE_CLOCKLOCK
-#endif
-#endif
-#ifndef HAVE_CLOCKLOCK
+#else
     int64_t left_us = deadline_us - otok_clock_monotonic_us();
     struct timespec until = timespec_of(otok_time_add(otok_clock_now_us(), left_us > 0 ? left_us : 0));
     return pthread_mutex_timedlock(mutex, &until);

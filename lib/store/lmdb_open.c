@@ -190,12 +190,13 @@ static int env_share(const otok_lmdb_env *env, const otok_lmdb_options *options,
     if (env->read_only && options->read_only == 0)
         return otok_fail(err, OTOK_E_STATE, "%s is open for reading only in this process", env->path);
     if (env->no_sync != (options->no_sync != 0) && options->read_only == 0)
-        return otok_fail(err, OTOK_E_STATE, "%s is open %s no_sync in this process", env->path, env->no_sync ? "with" : "without");
+        return otok_fail(err, OTOK_E_STATE, "%s is open %s no_sync in this process", env->path,
+                         env->no_sync ? "with" : "without");
     return OTOK_OK;
 }
 
-static int env_get(registry *all, const char *path, const otok_lmdb_options *options, int64_t deadline_us, otok_lmdb_env **out,
-                   otok_error *err)
+static int env_get(registry *all, const char *path, const otok_lmdb_options *options, int64_t deadline_us,
+                   otok_lmdb_env **out, otok_error *err)
 {
     bool fresh;
     otok_lmdb_env *env = env_new(path, options);

@@ -29,7 +29,8 @@ int otok_lmdb_find(MDB_txn *txn, MDB_dbi first, MDB_dbi second, const otok_id *i
 int otok_lmdb_emit(otok_lmdb_reading *r, const otok_id *id, const MDB_val *value, otok_lmdb_view *view)
 {
     if (!otok_lmdb_decode(view, id, value->mv_data, value->mv_size))
-        return otok_fail(r->err, OTOK_E_FORMAT, "%s holds a record that this version of the library cannot read", r->env->path);
+        return otok_fail(r->err, OTOK_E_FORMAT, "%s holds a record that this version of the library cannot read",
+                         r->env->path);
     r->ended = r->emit(r->arg, &view->record) != 0;
     return OTOK_OK;
 }
@@ -74,11 +75,13 @@ static bool has_id(const otok_id *sorted, size_t n, const otok_id *id)
 }
 
 /* Emits those of the sorted `ids` that exist; collects what they link to in `links` (may be NULL). */
-static int emit_ids(otok_lmdb_reading *r, const otok_id *ids, size_t n, bool links_first, otok_id *links, size_t *nlinks)
+static int emit_ids(otok_lmdb_reading *r, const otok_id *ids, size_t n, bool links_first, otok_id *links,
+                    size_t *nlinks)
 {
     otok_lmdb_view view;
     MDB_val value;
-    MDB_dbi first = links_first ? r->env->links : r->env->records, second = links_first ? r->env->records : r->env->links;
+    MDB_dbi first = links_first ? r->env->links : r->env->records,
+            second = links_first ? r->env->records : r->env->links;
     for (size_t i = 0; i < n && !r->ended; i++) {
         int rc = otok_lmdb_find(r->txn, first, second, &ids[i], &value, NULL);
         if (rc == MDB_NOTFOUND)
@@ -110,7 +113,8 @@ static int fetch_sorted(otok_lmdb_reading *r, otok_id *ids, size_t n, bool follo
     return emit_ids(r, links, others, true, NULL, NULL);
 }
 
-int otok_lmdb_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err)
+int otok_lmdb_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                    otok_error *err)
 {
     const otok_lmdb *store = self;
     otok_lmdb_slot *slot;

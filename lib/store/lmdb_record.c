@@ -12,7 +12,8 @@ enum { VALUE_FORMAT = 1, VERSION_AT = 8, CREATED_AT = 16, SWEEP_AT = 24, DIGEST_
 /* Where the first eight bytes of a value have what. */
 enum { FORMAT_AT, KIND_AT, NKEYS_AT, NLINKS_AT, HEAD_LEN_AT, REALM_LEN_AT, SUBJECT_LEN_AT, CLIENT_LEN_AT };
 
-_Static_assert(sizeof(otok_id) == OTOK_LMDB_ID_SIZE && _Alignof(otok_id) == 1, "ids are read where they lie in the map");
+_Static_assert(sizeof(otok_id) == OTOK_LMDB_ID_SIZE && _Alignof(otok_id) == 1,
+               "ids are read where they lie in the map");
 
 bool otok_lmdb_is_link_kind(uint32_t kind)
 {

@@ -105,7 +105,8 @@ static int scan_sides(otok_lmdb_reading *r, const otok_scan *scan, side sides[2]
         if (sides[0].rc == MDB_NOTFOUND)
             s = &sides[1];
         else if (sides[0].rc == MDB_SUCCESS && sides[1].rc == MDB_SUCCESS)
-            s = (memcmp(sides[0].key.mv_data, sides[1].key.mv_data, sizeof(otok_id)) < 0) != down ? &sides[0] : &sides[1];
+            s = (memcmp(sides[0].key.mv_data, sides[1].key.mv_data, sizeof(otok_id)) < 0) != down ? &sides[0]
+                                                                                                  : &sides[1];
         if (s->rc == MDB_NOTFOUND)
             return OTOK_OK;
         if (s->rc != MDB_SUCCESS || s->key.mv_size != sizeof(otok_id))

@@ -25,17 +25,18 @@ static entry entry_of(const otok_index_key *key, const otok_id *id, int64_t crea
     return e;
 }
 
-static int entry_add(otok_lmdb_env *env, MDB_txn *txn, const otok_index_key *index_key, const otok_id *id, int64_t created_us,
-                     int64_t sweep_us)
+static int entry_add(otok_lmdb_env *env, MDB_txn *txn, const otok_index_key *index_key, const otok_id *id,
+                     int64_t created_us, int64_t sweep_us)
 {
     entry e = entry_of(index_key, id, created_us, sweep_us);
     MDB_val key = {.mv_size = sizeof e.key, .mv_data = e.key}, value = {.mv_size = sizeof e.value, .mv_data = e.value};
-    int rc = mdb_put(txn, env->index, &key, &value, MDB_APPENDDUP); /* packs pages: most entries are the newest of their key */
+    int rc = mdb_put(txn, env->index, &key, &value,
+                     MDB_APPENDDUP); /* packs pages: most entries are the newest of their key */
     return rc == MDB_KEYEXIST ? mdb_put(txn, env->index, &key, &value, 0) : rc;
 }
 
-static int entry_remove(otok_lmdb_env *env, MDB_txn *txn, const otok_index_key *index_key, const otok_id *id, int64_t created_us,
-                        int64_t sweep_us)
+static int entry_remove(otok_lmdb_env *env, MDB_txn *txn, const otok_index_key *index_key, const otok_id *id,
+                        int64_t created_us, int64_t sweep_us)
 {
     entry e = entry_of(index_key, id, created_us, sweep_us);
     MDB_val key = {.mv_size = sizeof e.key, .mv_data = e.key}, value = {.mv_size = sizeof e.value, .mv_data = e.value};
@@ -58,7 +59,8 @@ static bool has_entry(const otok_record *record, const otok_index_key *key, bool
 static int put_value(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_id *id, size_t len, unsigned flags)
 {
     otok_id copy = *id;
-    MDB_val key = {.mv_size = sizeof copy.bytes, .mv_data = copy.bytes}, value = {.mv_size = len, .mv_data = env->value};
+    MDB_val key = {.mv_size = sizeof copy.bytes, .mv_data = copy.bytes},
+            value = {.mv_size = len, .mv_data = env->value};
     return mdb_put(txn, where, &key, &value, flags);
 }
 
@@ -92,7 +94,8 @@ static int put(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_recor
     return rc;
 }
 
-static int change_head(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_record *record, const MDB_val *stored)
+static int change_head(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_record *record,
+                       const MDB_val *stored)
 {
     size_t len = stored->mv_size;
     memcpy(env->value, stored->mv_data, len);
@@ -100,7 +103,7 @@ static int change_head(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const ot
     return put_value(env, txn, where, &record->id, len, 0);
 }
 
-static int delete(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_lmdb_view *view)
+static int delete (otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_lmdb_view *view)
 {
     const otok_record *old = &view->record;
     otok_id id = old->id;
@@ -114,7 +117,8 @@ static int delete(otok_lmdb_env *env, MDB_txn *txn, MDB_dbi where, const otok_lm
 /* ---------------------------------------------------------------------------------------------------- groups */
 
 /* What is stored under the id of a write: MDB_NOTFOUND, or an error; MDB_CORRUPTED when it cannot be read. */
-static int look_up(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, MDB_val *stored, MDB_dbi *where, otok_lmdb_view *view)
+static int look_up(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, MDB_val *stored, MDB_dbi *where,
+                   otok_lmdb_view *view)
 {
     const otok_id *id = &write->record->id;
     int rc = otok_lmdb_find(txn, env->records, env->links, id, stored, where);
@@ -130,7 +134,8 @@ static int check(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, otok
     MDB_dbi where;
     int rc = look_up(env, txn, write, &stored, &where, &view);
     if (rc == MDB_CORRUPTED)
-        return otok_fail(err, OTOK_E_FORMAT, "%s holds a record that this version of the library cannot read", env->path);
+        return otok_fail(err, OTOK_E_FORMAT, "%s holds a record that this version of the library cannot read",
+                         env->path);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return otok_lmdb_fail(env, err, rc, "looking up a record");
     bool exists = rc == MDB_SUCCESS;
@@ -156,7 +161,7 @@ static int apply(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write)
         return rc;
     if (write->op == OTOK_WRITE_HEAD)
         return change_head(env, txn, where, write->record, &stored);
-    return write->op == OTOK_WRITE_PUT ? put(env, txn, where, write->record, &view) : delete(env, txn, where, &view);
+    return write->op == OTOK_WRITE_PUT ? put(env, txn, where, write->record, &view) : delete (env, txn, where, &view);
 }
 
 int otok_lmdb_group_apply(otok_lmdb_env *env, MDB_txn *txn, otok_group *group, bool *wrote, int *mdb)

@@ -40,6 +40,8 @@ struct broken_store {
     unsigned nth;
 };
 
+void broken_check(bool holds, const char *what); /* aborts, saying what */
+
 int broken_engine_fetch(broken_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg);
 int broken_engine_scan(broken_store *store, const otok_scan *scan, otok_emit emit, void *arg);
 int broken_engine_count(broken_store *store, const otok_index_key *key, uint64_t *out);

@@ -13,7 +13,7 @@
 
 #include "session/session.h"
 
-#define TEST_ISSUER "https://id.example.org"
+#define TEST_ISSUER   "https://id.example.org"
 #define TEST_START_US INT64_C(1800000000000000) /* where the clock of a new fixture stands */
 
 enum { TEST_MEMORY = 0, TEST_LMDB = 1 };
@@ -31,11 +31,11 @@ typedef struct test_fixture {
     otok_store *store;
     otok_keyring *keyring;
     otok_service *service;
-    otok_policy policy;         /* change it, then test_reopen_service() */
-    otok_callbacks callbacks;   /* now and event are the fixture's */
-    int64_t now_us;             /* atomic access through test_now()/test_advance_s() when threads run */
+    otok_policy policy;       /* change it, then test_reopen_service() */
+    otok_callbacks callbacks; /* now and event are the fixture's */
+    int64_t now_us;           /* atomic access through test_now()/test_advance_s() when threads run */
     test_event *events;
-    size_t nevents;             /* recorded under a mutex */
+    size_t nevents; /* recorded under a mutex */
     pthread_mutex_t *lock;
     /* A client_policy of the test's: set it, then test_reopen_service(); gets the fixture. */
     int (*client_policy)(struct test_fixture *fixture, const char *client_id, otok_policy *policy);
@@ -47,20 +47,21 @@ test_fixture *test_open(int engine);
 void test_close(test_fixture *f);
 
 void test_reopen_service(test_fixture *f); /* closes and opens the service only, with f->policy */
-void test_restart(test_fixture *f);        /* closes service and store (LMDB: from disk again), opens both; same keyring */
+void test_restart(test_fixture *f); /* closes service and store (LMDB: from disk again), opens both; same keyring */
 
 void test_advance_s(test_fixture *f, int64_t seconds);
 void test_set_now_us(test_fixture *f, int64_t now_us);
 
 /* Issue with defaults: subject, client ("phone", public), scope "openid offline_access profile" where NULL is given. */
 otok_grant test_grant(const char *subject, const char *client_id, const char *scope);
-otok_tokens *test_issue(test_fixture *f, const char *subject, const char *client_id, const char *scope); /* aborts on failure */
+otok_tokens *test_issue(test_fixture *f, const char *subject, const char *client_id,
+                        const char *scope); /* aborts on failure */
 
 /* Refresh as that (public) client: the code, and the tokens when it is OTOK_OK (freed by the caller). */
 int test_refresh(test_fixture *f, const char *token, const char *client_id, otok_tokens **out);
 
 /* Expect-style helpers: abort with the name of the code that came. */
-#define test_assert_code(expected, got) \
+#define test_assert_code(expected, got)                                                                                \
     ck_assert_msg((expected) == (got), "expected %s, got %s", otok_error_name(expected), otok_error_name(got))
 
 const test_event *test_last_event(const test_fixture *f, int32_t type); /* NULL when there was none */

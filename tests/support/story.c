@@ -51,6 +51,14 @@ const otok_tokens *test_next(test_fixture *f, const char *token)
     return test_answered(f, &request);
 }
 
+/* "otok_" and more of base64url than any name of ours has. */
+static bool shows_token(const char *message)
+{
+    static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *at = strstr(message, "otok_");
+    return at != NULL && strspn(at, base64url) > 40;
+}
+
 static void expect_failure(int expected, int got, const otok_error *err, const otok_tokens *tokens)
 {
     ck_assert_msg(expected == got, "expected %s, got %s: %s", otok_error_name(expected), otok_error_name(got),
@@ -58,7 +66,7 @@ static void expect_failure(int expected, int got, const otok_error *err, const o
     ck_assert_ptr_null(tokens);
     ck_assert_int_eq(err->code, expected);
     ck_assert_msg(err->message[0] != '\0', "no message");
-    ck_assert_msg(strstr(err->message, "otok_") == NULL, "a token in the message: %s", err->message);
+    ck_assert_msg(!shows_token(err->message), "a token in the message: %s", err->message);
 }
 
 void test_refused(test_fixture *f, const otok_refresh_request *request, int code)
