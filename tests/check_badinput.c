@@ -1,5 +1,6 @@
 /*
- * check_badinput.c - arguments of issue and refresh that make no sense: a code, a message that names the field, nothing written.
+ * check_badinput.c - arguments of issue and refresh that make no sense: a code, a message that names the field,
+ * nothing written.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,8 +14,8 @@
 
 /* Bad input.  Text that is none: not UTF-8 (RFC 3629), or with control characters. */
 static const char *const unclean[] = {
-    "\xff",         "a\x80",         "\xc0\xaf",         "\xc3",         "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-    "\xf8\x88\x80", "\xe0\x80\x80", "\xf0\x80\x80\x80", "a\x01",        "a\nb",     "\t",           "a\x7f",
+    "\xff",         "a\x80",        "\xc0\xaf",         "\xc3",  "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+    "\xf8\x88\x80", "\xe0\x80\x80", "\xf0\x80\x80\x80", "a\x01", "a\nb",     "\t",           "a\x7f",
     "\xc2\x80",     "\xc2\x9f",
 };
 enum { NUNCLEAN = sizeof unclean / sizeof unclean[0] };
@@ -32,25 +33,7 @@ static void set_text(void *members, size_t offset, const char *text)
     *(const char **)(void *)((char *)members + offset) = text;
 }
 
-/* Refused with that code, naming the field, with nothing written. */
-static void not_refreshed_with(test_fixture *f, const otok_refresh_request *request, int code, const char *field)
-{
-    otok_error err = {0};
-    otok_tokens *tokens = NULL;
-    uint64_t state = test_store_state(f->store);
-    int rc = otok_refresh(f->service, request, &tokens, &err);
-    otok_tokens_free(tokens);
-    ck_assert_msg(rc == code, "%s: expected %s, got %s", field, otok_error_name(code), otok_error_name(rc));
-    ck_assert_msg(strstr(err.message, field) != NULL, "the message does not name %s: %s", field, err.message);
-    ck_assert_msg(state == test_store_state(f->store), "%s: something was written", field);
-}
-
-static void not_refreshed(test_fixture *f, const otok_refresh_request *request, const char *field)
-{
-    not_refreshed_with(f, request, OTOK_E_INVALID, field);
-}
-
-/* ------------------------------------------------------------------------------------------------------------- issue */
+/* ------------------------------------------------------------------------------------------------------------ issue */
 
 typedef struct text_member {
     const char *name;
@@ -59,14 +42,10 @@ typedef struct text_member {
 } text_member;
 
 static const text_member grant_texts[] = {
-    {"subject", offsetof(otok_grant, subject), 255, true},
-    {"client_id", offsetof(otok_grant, client_id), 255, true},
-    {"scope", offsetof(otok_grant, scope), 4096, true},
-    {"sub", offsetof(otok_grant, sub), 255, false},
-    {"sid", offsetof(otok_grant, sid), 255, false},
-    {"nonce", offsetof(otok_grant, nonce), 512, false},
-    {"acr", offsetof(otok_grant, acr), 255, false},
-    {"label", offsetof(otok_grant, label), 512, false},
+    {"subject", offsetof(otok_grant, subject), 255, true}, {"client_id", offsetof(otok_grant, client_id), 255, true},
+    {"scope", offsetof(otok_grant, scope), 4096, true},    {"sub", offsetof(otok_grant, sub), 255, false},
+    {"sid", offsetof(otok_grant, sid), 255, false},        {"nonce", offsetof(otok_grant, nonce), 512, false},
+    {"acr", offsetof(otok_grant, acr), 255, false},        {"label", offsetof(otok_grant, label), 512, false},
 };
 enum { NGRANT_TEXTS = sizeof grant_texts / sizeof grant_texts[0] };
 
@@ -169,7 +148,6 @@ START_TEST(unlisted_choice_is_refused)
         {"grant_type", offsetof(otok_grant, grant_type), OTOK_GRANT_TOKEN_EXCHANGE + 1},
         {"client_type", offsetof(otok_grant, client_type), OTOK_CLIENT_PUBLIC + 1},
         {"binding", offsetof(otok_grant, binding), OTOK_BINDING_MTLS + 1},
-        {"unused", offsetof(otok_grant, unused), 1},
     };
     test_fixture *f = test_open(TEST_MEMORY);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -212,14 +190,16 @@ END_TEST
 /* Bad input: lists. */
 START_TEST(malformed_list_is_refused)
 {
-    static const char *const good[17] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"};
-    static const char *const with_null[] = {"a", NULL}, *const with_empty[] = {"a", ""}, *const with_unclean[] = {"a", "\xff"};
+    static const char *const good[17] = {"a", "b", "c", "d", "e", "f", "g", "h", "i",
+                                         "j", "k", "l", "m", "n", "o", "p", "q"};
+    static const char *const with_null[] = {"a", NULL}, *const with_empty[] = {"a", ""},
+                             *const with_unclean[] = {"a", "\xff"};
     const char *too_long[1];
     struct {
         const char *const *items;
         size_t n;
-    } rows[] = {{good, 17}, {NULL, 1}, {NULL, SIZE_MAX}, {good, SIZE_MAX}, {with_null, 2}, {with_empty, 2}, {with_unclean, 2},
-                {too_long, 1}};
+    } rows[] = {{good, 17},     {NULL, 1},       {NULL, SIZE_MAX},  {good, SIZE_MAX},
+                {with_null, 2}, {with_empty, 2}, {with_unclean, 2}, {too_long, 1}};
     test_fixture *f = test_open(TEST_MEMORY);
     char *text = filled('x', 1025);
     too_long[0] = text;
@@ -243,7 +223,7 @@ START_TEST(malformed_list_is_refused)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------- the peer, of both calls */
+/* ------------------------------------------------------------------------------------------ the peer, of both calls */
 
 static const char *const no_thumbprint[] = {
     "",
@@ -262,7 +242,7 @@ static void expect_bad_peer(test_fixture *f, const otok_tokens *tokens, const ot
     otok_refresh_request request = test_refresh_request(tokens->offline_token, NULL);
     grant.peer = request.peer = peer;
     test_not_granted(f, &grant, OTOK_E_INVALID, field);
-    not_refreshed(f, &request, field);
+    test_not_refreshed(f, &request, OTOK_E_INVALID, field);
 }
 
 /* Bad input */
@@ -272,7 +252,8 @@ START_TEST(malformed_peer_is_refused_at_issue_and_refresh)
     const otok_tokens *tokens = test_began(f);
     test_advance_s(f, 60);
     for (size_t i = 0; i < sizeof no_thumbprint / sizeof no_thumbprint[0]; i++) {
-        otok_peer jkt = test_peer(no_thumbprint[i], NULL, NULL, NULL), x5t = test_peer(NULL, no_thumbprint[i], NULL, NULL);
+        otok_peer jkt = test_peer(no_thumbprint[i], NULL, NULL, NULL),
+                  x5t = test_peer(NULL, no_thumbprint[i], NULL, NULL);
         expect_bad_peer(f, tokens, &jkt, "jkt");
         expect_bad_peer(f, tokens, &x5t, "x5t_s256");
     }
@@ -308,17 +289,17 @@ START_TEST(overlong_user_agent_does_not_stop_a_refresh_when_the_policy_cuts)
 }
 END_TEST
 
-/* ----------------------------------------------------------------------------------------------------------- refresh */
+/* ---------------------------------------------------------------------------------------------------------- refresh */
 
 /* Bad input: an empty token is one that came; an empty item asks for what was not granted. */
 START_TEST(refresh_request_that_makes_no_sense_is_refused)
 {
     static const char *const with_null[] = {"https://a.example", NULL};
     test_fixture *f = test_open(TEST_MEMORY);
-    otok_refresh_request good = test_refresh_request(test_began(f)->offline_token, NULL), bad[10];
+    otok_refresh_request good = test_refresh_request(test_began(f)->offline_token, NULL), bad[9];
     char *text = filled('x', 256);
     static const char *const fields[] = {"token",       "client_id",   "client_id", "client_id", "client_id",
-                                         "client_type", "client_type", "unused",    "resource",  "resource"};
+                                         "client_type", "client_type", "resource",  "resource"};
     enum { N = sizeof bad / sizeof bad[0] };
     test_advance_s(f, 60);
     for (size_t i = 0; i < N; i++)
@@ -330,18 +311,29 @@ START_TEST(refresh_request_that_makes_no_sense_is_refused)
     bad[4].client_id = "\xff";
     bad[5].client_type = 2;
     bad[6].client_type = -1;
-    bad[7].unused = 1;
-    bad[8].resource_count = 1;
-    bad[9].resource = with_null, bad[9].resource_count = SIZE_MAX;
-    test_forget_events(f);
+    bad[7].resource_count = 1;
+    bad[8].resource = with_null, bad[8].resource_count = SIZE_MAX;
     for (size_t i = 0; i < N; i++)
-        not_refreshed(f, &bad[i], fields[i]);
-    bad[9].resource_count = 2;
-    not_refreshed_with(f, &bad[9], OTOK_E_TARGET, "resource");
+        test_not_refreshed(f, &bad[i], OTOK_E_INVALID, fields[i]);
+    bad[8].resource_count = 2;
+    test_not_refreshed(f, &bad[8], OTOK_E_TARGET, "resource");
     bad[0].token = "";
-    not_refreshed_with(f, &bad[0], OTOK_E_TOKEN_INVALID, "token");
+    test_not_refreshed(f, &bad[0], OTOK_E_TOKEN_INVALID, "token");
     ck_assert_int_eq(test_answered(f, &good)->outcome, OTOK_OUTCOME_ADVANCED);
     free(text);
+    test_end(f);
+}
+END_TEST
+
+/* Bad input: "unused; 0".  What this version does not know must be 0, or a later one could not give it a meaning. */
+START_TEST(unused_member_that_is_not_zero_is_refused)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_refresh_request request = test_refresh_request(test_began(f)->offline_token, NULL);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    grant.unused = request.unused = 1;
+    test_not_granted(f, &grant, OTOK_E_INVALID, "unused");
+    test_not_refreshed(f, &request, OTOK_E_INVALID, "unused");
     test_end(f);
 }
 END_TEST
@@ -367,99 +359,6 @@ START_TEST(refresh_with_a_malformed_scope_is_refused)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------- missing arguments, struct sizes */
-
-/* Bad input: NULL where something is required; and every call takes a NULL err. */
-START_TEST(null_arguments_are_refused)
-{
-    test_fixture *f = test_open(TEST_MEMORY);
-    otok_error err = {0};
-    otok_tokens *out = NULL;
-    otok_grant grant = test_grant(NULL, NULL, NULL);
-    otok_refresh_request request = test_refresh_request("otok_x", NULL);
-    static const char *const fields[] = {"service", "grant", "out", "service", "request", "out"};
-    for (int i = 0; i < 12; i++) {
-        otok_service *service = i % 3 == 0 ? NULL : f->service;
-        otok_tokens **to = i % 3 == 2 ? NULL : &out;
-        otok_error *told = i < 6 ? &err : NULL;
-        int rc = i % 6 < 3 ? otok_issue(service, i % 3 == 1 ? NULL : &grant, to, told)
-                           : otok_refresh(service, i % 3 == 1 ? NULL : &request, to, told);
-        test_assert_code(OTOK_E_INVALID, rc);
-        if (i < 6)
-            ck_assert_msg(strstr(err.message, fields[i]) != NULL, "%s: %s", fields[i], err.message);
-    }
-    ck_assert_uint_eq(test_count_records(f->store), 0);
-    test_end(f);
-}
-END_TEST
-
-/* A grant as a newer header would have it. */
-typedef struct newer_grant {
-    otok_grant grant;
-    uint64_t unknown[2];
-} newer_grant;
-
-typedef struct newer_request {
-    otok_refresh_request request;
-    uint64_t unknown[2];
-} newer_request;
-
-/* Bad input: a newer struct is accepted while what is unknown is 0. */
-START_TEST(newer_struct_is_accepted_while_its_unknown_members_are_zero)
-{
-    test_fixture *f = test_open(TEST_MEMORY);
-    newer_grant grant = {test_grant(NULL, NULL, NULL), {0, 0}};
-    grant.grant.size = sizeof grant;
-    newer_request request = {test_refresh_request(test_granted(f, &grant.grant)->offline_token, NULL), {0, 0}};
-    request.request.size = sizeof request;
-    (void)test_answered(f, &request.request);
-    for (size_t i = 0; i < 2; i++) {
-        grant.unknown[i] = request.unknown[i] = UINT64_C(1) << 63;
-        test_not_granted(f, &grant.grant, OTOK_E_INVALID, "grant");
-        not_refreshed(f, &request.request, "request");
-        grant.unknown[i] = request.unknown[i] = 0;
-    }
-    test_end(f);
-}
-END_TEST
-
-/* Bad input: an older struct is read as if the rest were 0: what stands behind its size is not looked at. */
-START_TEST(older_struct_is_read_no_farther_than_its_size)
-{
-    test_fixture *f = test_open(TEST_MEMORY);
-    otok_grant grant = test_grant(NULL, NULL, NULL);
-    otok_tokens *tokens = NULL;
-    grant.idle_timeout_s = -1;
-    grant.max_lifetime_s = -1;
-    grant.size = offsetof(otok_grant, idle_timeout_s);
-    int rc = otok_issue(f->service, &grant, &tokens, NULL);
-    ck_assert_msg(rc == OTOK_OK, "%s", otok_error_name(rc));
-    otok_tokens_free(tokens);
-    test_end(f);
-}
-END_TEST
-
-/* Bad input: a size that cannot be one, as in a struct that was never initialised. */
-START_TEST(struct_with_an_impossible_size_is_refused)
-{
-    static const size_t sizes[] = {0, 1, 7, sizeof(size_t)};
-    test_fixture *f = test_open(TEST_MEMORY);
-    const otok_tokens *tokens = test_began(f);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        otok_grant grant = test_grant(NULL, NULL, NULL);
-        otok_refresh_request request = test_refresh_request(tokens->offline_token, NULL);
-        otok_peer peer = test_peer(NULL, NULL, "192.0.2.1", NULL);
-        grant.size = request.size = sizes[i];
-        test_not_granted(f, &grant, OTOK_E_INVALID, "");
-        not_refreshed(f, &request, "");
-        peer.size = sizes[i];
-        if (sizes[i] < sizeof(size_t))
-            expect_bad_peer(f, tokens, &peer, "peer");
-    }
-    test_end(f);
-}
-END_TEST
-
 static void add_tests(TCase *tcase)
 {
     tcase_add_loop_test(tcase, oversized_text_is_refused_and_the_longest_is_accepted, 0, NGRANT_TEXTS);
@@ -473,11 +372,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, malformed_peer_is_refused_at_issue_and_refresh);
     tcase_add_loop_test(tcase, overlong_user_agent_does_not_stop_a_refresh_when_the_policy_cuts, 0, 2);
     tcase_add_test(tcase, refresh_request_that_makes_no_sense_is_refused);
+    tcase_add_test(tcase, unused_member_that_is_not_zero_is_refused);
     tcase_add_test(tcase, refresh_with_a_malformed_scope_is_refused);
-    tcase_add_test(tcase, null_arguments_are_refused);
-    tcase_add_test(tcase, newer_struct_is_accepted_while_its_unknown_members_are_zero);
-    tcase_add_test(tcase, older_struct_is_read_no_farther_than_its_size);
-    tcase_add_test(tcase, struct_with_an_impossible_size_is_refused);
 }
 
 int main(void)

@@ -3,18 +3,9 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "support/fixture.h"
+#include "support/story.h"
 
 #include <string.h>
-
-static otok_mac_key *key_of(uint8_t byte)
-{
-    uint8_t bytes[OTOK_KEY_SIZE];
-    otok_mac_key *key = NULL;
-    memset(bytes, byte, sizeof bytes);
-    test_assert_code(OTOK_OK, otok_mac_key_new(bytes, &key, NULL));
-    return key;
-}
 
 static otok_cursor sample(int64_t created_us)
 {
@@ -30,7 +21,8 @@ static void print(int64_t created_us, const char *context, const otok_mac_key *k
     test_assert_code(OTOK_OK, otok_cursor_print(&cursor, otok_str_of(context), 9, key, out, NULL));
 }
 
-static void expect_forged(const char *text, const char *context, const otok_mac_key *key, const char *what, size_t which)
+static void expect_forged(const char *text, const char *context, const otok_mac_key *key, const char *what,
+                          size_t which)
 {
     otok_cursor back;
     int rc = otok_cursor_parse(text, otok_str_of(context), key, &back, NULL);
@@ -41,7 +33,7 @@ static void expect_forged(const char *text, const char *context, const otok_mac_
 START_TEST(cursor_survives_print_and_parse)
 {
     static const int64_t times[] = {INT64_MIN, -1, 0, 1, TEST_START_US, INT64_MAX};
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         char text[OTOK_CURSOR_CHARS + 1];
         uint8_t key_id = 0;
@@ -62,7 +54,7 @@ END_TEST
 START_TEST(every_flipped_bit_of_a_cursor_is_refused)
 {
     char text[OTOK_CURSOR_CHARS + 1];
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     print(TEST_START_US, "context", key, text);
     for (size_t i = 0; i < OTOK_CURSOR_CHARS * 8; i++) {
         char bit = (char)(1 << i % 8);
@@ -80,7 +72,7 @@ START_TEST(cursor_of_another_context_or_key_is_refused)
 {
     static const char *const contexts[] = {"", "contex", "context ", "Context", "contextcontext", "tcontex"};
     char text[OTOK_CURSOR_CHARS + 1];
-    otok_mac_key *key = key_of(1), *other = key_of(2);
+    otok_mac_key *key = test_mac_key(1), *other = test_mac_key(2);
     print(TEST_START_US, "context", key, text);
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++)
         expect_forged(text, contexts[i], key, "context", i);
@@ -97,7 +89,7 @@ START_TEST(text_that_is_no_cursor_is_refused)
     static const char *const none[] = {"", "A", "0", "not a cursor", "' OR 1=1 --", "\xff\xfe"};
     static const char *const tails[] = {"A", "=", " ", "\n", "AAAA"};
     uint8_t key_id;
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     print(TEST_START_US, "context", key, good);
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
         expect_forged(none[i], "context", key, "no cursor", i);
@@ -122,7 +114,7 @@ START_TEST(cursor_has_one_spelling)
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     char text[OTOK_CURSOR_CHARS + 1];
     size_t accepted = 0;
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     print(TEST_START_US, "context", key, text);
     for (size_t i = 0; i < 64; i++) {
         otok_cursor back;

@@ -14,16 +14,26 @@ enum { HOUR_S = 3600 };
 static otok_filter scope_of(int i)
 {
     switch (i) {
-    case 0: return test_filter_realm();
-    case 1: return test_filter(NULL, "phone", NULL);
-    case 2: return test_filter("alice", NULL, NULL);
-    case 3: return test_filter("alice", "phone", NULL);
-    case 4: return test_filter(NULL, NULL, "s1");
-    case 5: return test_filter(NULL, "laptop", NULL);
-    case 6: return test_filter("bob", NULL, NULL);
-    case 7: return test_filter("bob", "phone", NULL);
-    case 8: return test_filter("alice", "laptop", NULL);
-    default: return test_filter(NULL, NULL, "s2");
+    case 0:
+        return test_filter_realm();
+    case 1:
+        return test_filter(NULL, "phone", NULL);
+    case 2:
+        return test_filter("alice", NULL, NULL);
+    case 3:
+        return test_filter("alice", "phone", NULL);
+    case 4:
+        return test_filter(NULL, NULL, "s1");
+    case 5:
+        return test_filter(NULL, "laptop", NULL);
+    case 6:
+        return test_filter("bob", NULL, NULL);
+    case 7:
+        return test_filter("bob", "phone", NULL);
+    case 8:
+        return test_filter("alice", "laptop", NULL);
+    default:
+        return test_filter(NULL, NULL, "s2");
     }
 }
 enum { SCOPES = 5, ALL_SCOPES = 10 };

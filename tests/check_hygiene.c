@@ -73,8 +73,8 @@ static void assert_absent(const canaries *all, const void *data, size_t len, con
 {
     for (size_t i = 0; i < all->n; i++) {
         const canary *c = &all->each[i];
-        ck_assert_msg(memmem(data, len, c->bytes, c->len) == NULL, "%s: %s%s%s", where, c->what, where[0] == 'm' ? ": " : "",
-                      where[0] == 'm' ? (const char *)data : "");
+        ck_assert_msg(memmem(data, len, c->bytes, c->len) == NULL, "%s: %s%s%s", where, c->what,
+                      where[0] == 'm' ? ": " : "", where[0] == 'm' ? (const char *)data : "");
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * check_issue.c - what a grant becomes: kinds of grant, audience, extra claims, label and peer, sender constraint, durability.
- * What the tokens hold: check_issue_tokens.c.  What is refused as malformed: check_badinput.c.
+ * check_issue.c - what a grant becomes: kinds of grant, audience, extra claims, label and peer, sender constraint,
+ * durability. What the tokens hold: check_issue_tokens.c.  What is refused as malformed: check_badinput.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -166,8 +166,8 @@ END_TEST
 /* I3 */
 START_TEST(reserved_claim_names_are_refused)
 {
-    static const char *const names[] = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "auth_time",
-                                        "acr", "amr", "cnf"};
+    static const char *const names[] = {"iss",       "sub",   "aud",       "exp", "nbf", "iat", "jti",
+                                        "client_id", "scope", "auth_time", "acr", "amr", "cnf"};
     test_fixture *f = test_open(TEST_MEMORY);
     otok_grant grant = test_grant(NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -185,10 +185,27 @@ END_TEST
 /* I3, bad input */
 START_TEST(claims_that_are_no_json_object_are_refused)
 {
-    static const char *const bad[] = {" ", "[]", "\"a\"", "1", "null", "{", "{\"a\":1", "{\"a\":1}}", "{\"a\":1}{\"b\":2}",
-                                      "{\"a\":1,}", "{a:1}", "{'a':1}", "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}",
-                                      "{\"a\":NaN}", "{\"a\":01}", "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}",
-                                      "{\"a\":\"\\ud800\"}", "{\"a\":1}//"};
+    static const char *const bad[] = {" ",
+                                      "[]",
+                                      "\"a\"",
+                                      "1",
+                                      "null",
+                                      "{",
+                                      "{\"a\":1",
+                                      "{\"a\":1}}",
+                                      "{\"a\":1}{\"b\":2}",
+                                      "{\"a\":1,}",
+                                      "{a:1}",
+                                      "{'a':1}",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":1,\"\\u0061\":2}",
+                                      "{\"a\":NaN}",
+                                      "{\"a\":01}",
+                                      "{\"a\":\"\x01\"}",
+                                      "{\"a\":\"\xff\"}",
+                                      "{\"a\":\"\\u0000\"}",
+                                      "{\"a\":\"\\ud800\"}",
+                                      "{\"a\":1}//"};
     test_fixture *f = test_open(TEST_MEMORY);
     otok_grant grant = test_grant(NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

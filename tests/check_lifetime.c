@@ -1,5 +1,6 @@
 /*
- * check_lifetime.c - when a session has ended: idle timeout, maximum lifetime, cutoffs; and when the sweeper looks at it.
+ * check_lifetime.c - when a session has ended: idle timeout, maximum lifetime, cutoffs; and when the sweeper looks at
+ * it.
  *
  * SPDX-License-Identifier: MIT
  */

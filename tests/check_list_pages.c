@@ -56,7 +56,8 @@ static size_t place_of(const issued all[ALL], const char *id)
 }
 
 /* Each match once, and in order, where two of the same microsecond may change places. */
-static void assert_listed(test_fixture *f, const issued all[ALL], const otok_filter *filter, int32_t order, uint32_t limit)
+static void assert_listed(test_fixture *f, const issued all[ALL], const otok_filter *filter, int32_t order,
+                          uint32_t limit)
 {
     static test_id ids[ALL + 1];
     size_t expected = 0, n = test_list(f, filter, order, limit, ids, ALL + 1);
@@ -81,9 +82,12 @@ START_TEST(every_filter_in_both_orders_and_any_page_size)
     static const uint32_t limits[] = {0, 1, 2, 3, 7, 48, 1000};
     static issued all[ALL];
     test_fixture *f = test_open(_i);
-    otok_filter filters[] = {test_filter("bob", NULL, NULL),  test_filter(NULL, "laptop", NULL),
-                             test_filter("bob", "phone", NULL), test_filter(NULL, NULL, "s3"),
-                             test_filter_realm(),               test_filter("nobody", NULL, NULL)};
+    otok_filter filters[] = {test_filter("bob", NULL, NULL),
+                             test_filter(NULL, "laptop", NULL),
+                             test_filter("bob", "phone", NULL),
+                             test_filter(NULL, NULL, "s3"),
+                             test_filter_realm(),
+                             test_filter("nobody", NULL, NULL)};
     test_plain_policy(f);
     issue_all(f, all);
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
@@ -232,10 +236,10 @@ START_TEST(cursor_cannot_be_carried_to_another_filter_order_or_realm)
 {
     char cursor[256];
     test_fixture *f = test_open(_i), *other = test_open_node(f, "other");
-    otok_filter filters[] = {test_filter("alice", NULL, NULL),    test_filter("alic", NULL, NULL),
-                             test_filter(NULL, "alice", NULL),
-                             test_filter("alice", "alice", NULL), test_filter(NULL, NULL, "alice"),
-                             test_filter_realm(),                 test_filter("alic", "ealice", NULL)};
+    otok_filter filters[] = {test_filter("alice", NULL, NULL),   test_filter("alic", NULL, NULL),
+                             test_filter(NULL, "alice", NULL),   test_filter("alice", "alice", NULL),
+                             test_filter(NULL, NULL, "alice"),   test_filter_realm(),
+                             test_filter("alic", "ealice", NULL)};
     enum { FILTERS = sizeof filters / sizeof *filters };
     for (int i = 0; i < 6; i++) {
         otok_grant grant = test_grant(i < 3 ? "alice" : "alic", i < 3 ? "alice" : "ealice", "offline_access");
@@ -330,8 +334,8 @@ START_TEST(list_requests_that_make_no_sense_are_invalid)
         int32_t order;
         uint32_t limit;
         const char *cursor;
-    } wrong[] = {{NULL, 0, 10, NULL},     {&empty, 0, 10, NULL}, {&good, 2, 10, NULL}, {&good, -1, 10, NULL},
-                 {&good, 0, 1001, NULL},  {&good, 0, UINT32_MAX, NULL}, {&good, 0, 10, ""},   {&good, 0, 10, "AAAA"}};
+    } wrong[] = {{NULL, 0, 10, NULL},    {&empty, 0, 10, NULL},        {&good, 2, 10, NULL}, {&good, -1, 10, NULL},
+                 {&good, 0, 1001, NULL}, {&good, 0, UINT32_MAX, NULL}, {&good, 0, 10, ""},   {&good, 0, 10, "AAAA"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         otok_error err;
         otok_page *page = NULL;

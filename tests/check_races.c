@@ -224,10 +224,10 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-    const TTest *const on_both[] = {
-        threads_that_refresh_one_token_get_one_successor, two_threads_that_refresh_one_token_get_one_successor,
-        sessions_refreshed_side_by_side_do_not_meet,
-        sixty_four_threads_move_the_generation_by_what_was_advanced_and_nobody_is_refused};
+    const TTest *const on_both[] = {threads_that_refresh_one_token_get_one_successor,
+                                    two_threads_that_refresh_one_token_get_one_successor,
+                                    sessions_refreshed_side_by_side_do_not_meet,
+                                    sixty_four_threads_move_the_generation_by_what_was_advanced_and_nobody_is_refused};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, processes_that_refresh_one_token_get_one_successor);
 }

@@ -138,10 +138,9 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-    const TTest *const on_both[] = {token_of_another_realm_is_forged_here,
-                                    session_of_another_realm_is_neither_found_nor_listed_nor_counted,
-                                    revocation_and_cutoff_of_another_realm_do_not_reach_here,
-                                    names_that_run_together_are_not_the_same};
+    const TTest *const on_both[] = {
+        token_of_another_realm_is_forged_here, session_of_another_realm_is_neither_found_nor_listed_nor_counted,
+        revocation_and_cutoff_of_another_realm_do_not_reach_here, names_that_run_together_are_not_the_same};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, a_thousand_realms_over_one_store);
 }

@@ -1,17 +1,17 @@
 /*
- * check_record.c - the head, body and seal of a session's record: nothing is read that was not written, and the seal holds
- * together what must not be exchanged (K7).
+ * check_record.c - the head, body and seal of a session's record: nothing is read that was not written, and the seal
+ * holds together what must not be exchanged (K7).
  *
  * SPDX-License-Identifier: MIT
  */
-#include "support/fixture.h"
+#include "support/story.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MS OTOK_US_PER_MS
 
-/* ------------------------------------------------------------------------------------------------------------- heads */
+/* ------------------------------------------------------------------------------------------------------------ heads */
 
 /* T4: the whole memory of a session's rotations is these 24 bytes. */
 START_TEST(head_survives_print_and_parse)
@@ -87,15 +87,14 @@ START_TEST(cutoff_head_survives_print_and_parse)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------------------- body */
+/* ------------------------------------------------------------------------------------------------------------- body */
 
 static otok_mac_key *seal_key;
 static const otok_id links[2] = {{{1}}, {{2}}};
 
 static void make_key(void)
 {
-    static const uint8_t bytes[OTOK_KEY_SIZE] = {42};
-    test_assert_code(OTOK_OK, otok_mac_key_new(bytes, &seal_key, NULL));
+    seal_key = test_mac_key(42);
 }
 
 static void drop_key(void)
@@ -105,7 +104,8 @@ static void drop_key(void)
 
 static otok_seal_scope whose(void)
 {
-    otok_seal_scope scope = {{{7}}, TEST_START_US, otok_str_of("realm"), otok_str_of("alice"), otok_str_of("phone"), links, 2};
+    otok_seal_scope scope = {
+        {{7}}, TEST_START_US, otok_str_of("realm"), otok_str_of("alice"), otok_str_of("phone"), links, 2};
     return scope;
 }
 
@@ -174,8 +174,9 @@ static bool same_texts(const otok_str *a, size_t na, const otok_str *b, size_t n
 
 static bool same_sealed(const otok_body *a, const otok_body *b)
 {
-    return a->started_us == b->started_us && a->auth_time_us == b->auth_time_us && a->idle_timeout_s == b->idle_timeout_s &&
-           a->max_lifetime_s == b->max_lifetime_s && a->grant_type == b->grant_type && a->binding == b->binding &&
+    return a->started_us == b->started_us && a->auth_time_us == b->auth_time_us &&
+           a->idle_timeout_s == b->idle_timeout_s && a->max_lifetime_s == b->max_lifetime_s &&
+           a->grant_type == b->grant_type && a->binding == b->binding &&
            memcmp(a->thumbprint, b->thumbprint, sizeof a->thumbprint) == 0 && otok_str_eq(a->scope, b->scope) &&
            otok_str_eq(a->sub, b->sub) && otok_str_eq(a->sid, b->sid) && otok_str_eq(a->acr, b->acr) &&
            otok_str_eq(a->claims, b->claims) && otok_str_eq(a->start_ip, b->start_ip) &&
@@ -250,7 +251,8 @@ static void expect_harmless(otok_str damaged, const otok_body *original, const c
     if (rc != OTOK_OK || key_id != 9) /* another key id: looked up, and not found or not fitting */
         return;
     rc = otok_body_verify(damaged, &scope, seal_key, NULL);
-    ck_assert_msg(rc == OTOK_OK || rc == OTOK_E_TAMPERED || rc == OTOK_E_FORMAT, "%s %zu: %s", what, which, otok_error_name(rc));
+    ck_assert_msg(rc == OTOK_OK || rc == OTOK_E_TAMPERED || rc == OTOK_E_FORMAT, "%s %zu: %s", what, which,
+                  otok_error_name(rc));
     ck_assert_msg(rc != OTOK_OK || same_sealed(original, &back), "%s %zu: the seal does not tell", what, which);
 }
 
@@ -369,7 +371,7 @@ START_TEST(bytes_behind_the_last_field_are_refused)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------------------- seal */
+/* ------------------------------------------------------------------------------------------------------------- seal */
 
 /* K7: id, time, names and links; and no name can lend bytes to its neighbour. */
 START_TEST(seal_covers_whose_session_it_is)
@@ -406,12 +408,10 @@ END_TEST
 /* K7 */
 START_TEST(seal_needs_the_key)
 {
-    static const uint8_t bytes[OTOK_KEY_SIZE] = {43};
-    otok_mac_key *other = NULL;
+    otok_mac_key *other = test_mac_key(43);
     otok_body body = full_body();
     otok_buf buf = printed(&body);
     otok_seal_scope scope = whose();
-    test_assert_code(OTOK_OK, otok_mac_key_new(bytes, &other, NULL));
     test_assert_code(OTOK_E_TAMPERED, otok_body_verify(bytes_of(&buf), &scope, other, NULL));
     otok_mac_key_free(other);
     otok_buf_free(&buf);

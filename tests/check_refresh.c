@@ -1,6 +1,8 @@
 /*
- * check_refresh.c - the order of the checks, what leaves a token unconsumed, narrowing, and what a refreshed token holds.
- * Rotation: check_refresh_rotation.c; stores that fail: check_refresh_store.c; policies and clocks: check_refresh_policy.c.
+ * check_refresh.c - the order of the checks, what leaves a token unconsumed, narrowing, and what a refreshed token
+ * holds.
+ * Rotation: check_refresh_rotation.c; stores that fail: check_refresh_store.c; policies and clocks:
+ * check_refresh_policy.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -167,7 +169,9 @@ static int spoil(scene *s, int how, otok_refresh_request *request, char *token)
     return codes[how];
 }
 
-/* R2, "Reuse as a weapon" of TESTING.md: the whole matrix; nobody's session ends, and the token is as good as it was. */
+/*
+ * R2, "Reuse as a weapon" of TESTING.md: the whole matrix; nobody's session ends, and the token is as good as it was.
+ */
 START_TEST(request_of_somebody_else_leaves_every_token_unconsumed)
 {
     static const int afterwards[NAGES] = {OTOK_OK, OTOK_OK, OTOK_E_TOKEN_REUSED, OTOK_E_TOKEN_REUSED, OTOK_OK};
@@ -188,6 +192,21 @@ START_TEST(request_of_somebody_else_leaves_every_token_unconsumed)
     else
         test_refused(s.f, &s.request, afterwards[which]);
     test_end(s.f);
+}
+END_TEST
+
+/* R2: clients are compared bytewise, and whole. */
+START_TEST(client_id_that_is_only_alike_is_another_client)
+{
+    static const char *const alike[] = {"Phone", "phon", "phone ", "phone1", " phone", "ph\xc3\xb6ne"};
+    test_fixture *f = test_open(TEST_MEMORY);
+    const otok_tokens *tokens = test_began(f);
+    test_advance_s(f, 60);
+    for (size_t i = 0; i < sizeof alike / sizeof alike[0]; i++) {
+        otok_refresh_request request = test_refresh_request(tokens->offline_token, alike[i]);
+        test_refused_untouched(f, &request, OTOK_E_CLIENT_MISMATCH);
+    }
+    test_end(f);
 }
 END_TEST
 
@@ -238,7 +257,8 @@ END_TEST
 /* R3 */
 START_TEST(wider_scope_is_refused_unconsumed)
 {
-    static const char *const wider[] = {"email", "openid email", "openid offline_access profile email", "Profile", "prof"};
+    static const char *const wider[] = {"email", "openid email", "openid offline_access profile email", "Profile",
+                                        "prof"};
     test_fixture *f = test_open(TEST_MEMORY);
     const otok_tokens *tokens = test_began(f);
     test_advance_s(f, 60);
@@ -277,7 +297,7 @@ START_TEST(resource_narrows_the_audience_and_others_are_refused)
         const char *const *resource, *const *aud;
         size_t n, naud; /* naud 0: refused */
     } rows[] = {
-        {audience, audience, 1, 1}, {both, both, 1, 1},  {NULL, audience, 0, 2},  {both, NULL, 2, 2},
+        {audience, audience, 1, 1}, {both, both, 1, 1},  {NULL, audience, 0, 2}, {both, NULL, 2, 2},
         {elsewhere, NULL, 1, 0},    {mixed, NULL, 2, 0}, {prefix, NULL, 1, 0},
     };
     scene s;
@@ -319,7 +339,6 @@ START_TEST(refreshed_id_token_keeps_the_login_and_has_a_new_time_and_hash)
     const otok_tokens *tokens = test_granted(f, &grant);
     cJSON *first = test_jwt_claims(f, tokens->id_token);
     for (int i = 1; i <= 5; i++) {
-        char at_hash[23];
         test_advance_s(f, 7 * TEST_DAY_S);
         tokens = test_next(f, tokens->offline_token);
         cJSON *id = test_jwt_claims(f, tokens->id_token), *access = test_jwt_claims(f, tokens->access_token);
@@ -327,8 +346,7 @@ START_TEST(refreshed_id_token_keeps_the_login_and_has_a_new_time_and_hash)
             ck_assert(cJSON_Compare(cJSON_GetObjectItem(first, same[j]), cJSON_GetObjectItem(id, same[j]), 1));
         for (size_t j = 5; j < sizeof same / sizeof same[0]; j++)
             ck_assert(cJSON_Compare(cJSON_GetObjectItem(first, same[j]), cJSON_GetObjectItem(access, same[j]), 1));
-        test_at_hash(tokens->access_token, at_hash);
-        test_expect_text(id, "at_hash", at_hash);
+        test_expect_at_hash(id, tokens->access_token, "ES256");
         test_expect_number(id, "iat", f->now_us / OTOK_US_PER_S);
         test_expect_absent(id, "nonce");
         cJSON_Delete(id);
@@ -365,6 +383,7 @@ static void add_tests(TCase *tcase)
     tcase_add_loop_test(tcase, first_thing_wrong_in_the_order_of_checks_is_the_answer, 1, 1 << NFAULTS);
     tcase_add_loop_test(tcase, refusal_of_a_genuine_token_is_told_with_its_reason, 0, NFAULTS);
     tcase_add_loop_test(tcase, request_of_somebody_else_leaves_every_token_unconsumed, 0, NWRONG * NAGES);
+    tcase_add_test(tcase, client_id_that_is_only_alike_is_another_client);
     tcase_add_test(tcase, scope_narrows_the_access_token_and_not_the_offline_token);
     tcase_add_test(tcase, wider_scope_is_refused_unconsumed);
     tcase_add_test(tcase, narrowed_scope_can_be_had_in_full_again);

@@ -1,5 +1,5 @@
 /*
- * check_refresh_policy.c - policies by client and as they change, clocks that jump, and stores restored from a backup.
+ * check_refresh_policy.c - policies by client and as they change, and clocks that jump.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -9,107 +9,14 @@
 
 #include "support/records.h"
 
-static const otok_tokens *rotated(test_fixture *f, const otok_tokens *tokens, uint32_t n)
-{
-    while (tokens->generation < n) {
-        test_advance_s(f, 60);
-        tokens = test_next(f, tokens->offline_token);
-    }
-    return tokens;
-}
-
-static test_fixture *open_rotating(int32_t ahead)
+static test_fixture *open_rotating(void)
 {
     test_fixture *f = test_open(TEST_MEMORY);
     f->policy.rotation = OTOK_ROTATION_ALWAYS;
     f->policy.reuse = OTOK_REUSE_REJECT;
-    f->policy.ahead = ahead;
     test_reopen_service(f);
     return f;
 }
-
-/* ---------------------------------------------------------------------------------------------------- T5: restored */
-
-/* Generations 0 to 4, and the record put back to generation `back`, as a backup would. */
-static void restore(test_fixture *f, const otok_tokens *tokens[5], uint32_t back)
-{
-    otok_record *backup = NULL;
-    tokens[0] = test_began(f);
-    for (uint32_t i = 0; i < 5; i++) {
-        if (i > 0)
-            tokens[i] = rotated(f, tokens[i - 1], i);
-        if (i == back)
-            backup = test_session_record(f->store, tokens[0]->session_id);
-    }
-    test_advance_s(f, 60);
-    test_put_back(f->store, backup);
-    otok_record_free(backup);
-    test_forget_events(f);
-}
-
-/* T5: the request is answered, an event says so, and every older token is reuse again: the one just before included. */
-START_TEST(token_from_the_future_is_answered_and_moves_the_record_up)
-{
-    uint32_t back = (uint32_t)_i;
-    const otok_tokens *tokens[5];
-    test_fixture *f = open_rotating(OTOK_AHEAD_DEFAULT);
-    restore(f, tokens, back);
-    const otok_tokens *next = test_next(f, tokens[4]->offline_token);
-    ck_assert_uint_ge(next->generation, 4);
-    const test_event *e = test_last_event(f, OTOK_EVENT_STORE_ROLLED_BACK);
-    ck_assert_ptr_nonnull(e);
-    ck_assert_uint_eq(e->event.distance, 4 - back);
-    ck_assert_str_eq(e->event.session_id, tokens[0]->session_id);
-    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_STORE_ROLLED_BACK), 1);
-    for (int i = 0; i < 4; i++)
-        test_dead(f, tokens[i]->offline_token, OTOK_E_TOKEN_REUSED);
-    test_advance_s(f, 60);
-    ck_assert_uint_eq(test_next(f, next->offline_token)->generation, next->generation + 1);
-    test_end(f);
-}
-END_TEST
-
-/* T5: refused by policy, as often as it comes. */
-START_TEST(token_from_the_future_can_be_refused)
-{
-    const otok_tokens *tokens[5];
-    test_fixture *f = open_rotating(OTOK_AHEAD_REFUSE);
-    restore(f, tokens, 1);
-    for (int i = 0; i < 2; i++) {
-        test_dead(f, tokens[4]->offline_token, OTOK_E_TOKEN_AHEAD);
-        ck_assert_ptr_nonnull(test_last_event(f, OTOK_EVENT_STORE_ROLLED_BACK));
-    }
-    ck_assert_str_eq(otok_error_oauth(OTOK_E_TOKEN_AHEAD), "invalid_grant");
-    test_end(f);
-}
-END_TEST
-
-/* T5 R8: two who hold the same token from the future, a lost response: both get one successor. */
-START_TEST(token_from_the_future_may_be_retried)
-{
-    const otok_tokens *tokens[5];
-    test_fixture *f = open_rotating(OTOK_AHEAD_ANSWER);
-    restore(f, tokens, 0);
-    const otok_tokens *lost = test_next(f, tokens[4]->offline_token);
-    test_expect_same(test_next(f, tokens[4]->offline_token), lost);
-    test_end(f);
-}
-END_TEST
-
-/* T5 T1: also when rotation was switched off since. */
-START_TEST(token_from_the_future_is_recognised_without_rotation)
-{
-    const otok_tokens *tokens[5];
-    test_fixture *f = open_rotating(OTOK_AHEAD_ANSWER);
-    restore(f, tokens, 2);
-    f->policy.rotation = OTOK_ROTATION_NEVER;
-    test_reopen_service(f);
-    ck_assert_uint_eq(test_next(f, tokens[4]->offline_token)->generation, 4);
-    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_STORE_ROLLED_BACK), 1);
-    test_dead(f, tokens[3]->offline_token, OTOK_E_TOKEN_REUSED);
-    test_end(f);
-}
-END_TEST
 
 /* ----------------------------------------------------------------------------------------------- L3 L4: policies */
 
@@ -156,8 +63,11 @@ START_TEST(changed_policy_reaches_existing_sessions_at_once)
         int64_t idle_s, max_s;
         int code;
     } rows[] = {
-        {1800, 0, OTOK_E_TOKEN_EXPIRED}, {0, 1800, OTOK_E_TOKEN_EXPIRED}, {4000, 0, OTOK_OK},
-        {0, 4000, OTOK_OK},              {0, 0, OTOK_OK},
+        {1800, 0, OTOK_E_TOKEN_EXPIRED},
+        {0, 1800, OTOK_E_TOKEN_EXPIRED},
+        {4000, 0, OTOK_OK},
+        {0, 4000, OTOK_OK},
+        {0, 0, OTOK_OK},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         f->policy.idle_timeout_s = rows[i].idle_s;
@@ -229,7 +139,10 @@ START_TEST(policy_callback_that_fails_or_makes_no_sense_fails_the_request)
 }
 END_TEST
 
-/* T1: a service whose own policy is nonsense does not open, or fails each request; never does it go on with another one. */
+/*
+ * T1: a service whose own policy is nonsense does not open, or fails each request; never does it go on with another
+ * one.
+ */
 START_TEST(service_with_a_nonsense_policy_issues_nothing)
 {
     test_fixture *f = test_open(TEST_MEMORY);
@@ -273,6 +186,56 @@ START_TEST(session_used_once_in_the_idle_timeout_lives_for_years)
 }
 END_TEST
 
+/* A small generator of numbers below `bound`, the same in each run. */
+static int64_t some(uint64_t *state, int64_t bound)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int64_t)((*state >> 33) % (uint64_t)bound);
+}
+
+/*
+ * L1 R9 L3: whatever the rhythm of use, the timeout is kept in the client's favour, and exceeded by at most the touch
+ * interval.
+ */
+START_TEST(session_used_at_any_rhythm_within_the_idle_timeout_lives)
+{
+    uint64_t state = (uint64_t)_i;
+    test_fixture *f = test_open(TEST_MEMORY);
+    f->policy.rotation = _i % 2 == 0 ? OTOK_ROTATION_ALWAYS : OTOK_ROTATION_NEVER;
+    test_reopen_service(f);
+    otok_grant grant = test_grant(NULL, NULL, "offline_access");
+    grant.idle_timeout_s = 20 + some(&state, 10000);
+    const otok_tokens *tokens = test_granted(f, &grant);
+    for (int i = 0; i < 200; i++) {
+        test_advance_s(f, some(&state, 3) == 0 ? grant.idle_timeout_s : some(&state, grant.idle_timeout_s));
+        tokens = test_next(f, tokens->offline_token);
+    }
+    test_advance_s(f, grant.idle_timeout_s + grant.idle_timeout_s / 10 + 1);
+    test_dead(f, tokens->offline_token, OTOK_E_TOKEN_EXPIRED);
+    test_end(f);
+}
+END_TEST
+
+/* T1 L3: no more often than rotate_after_s. */
+START_TEST(token_younger_than_rotate_after_is_kept)
+{
+    test_fixture *f = open_rotating();
+    f->policy.rotate_after_s = 3600;
+    test_reopen_service(f);
+    const otok_tokens *tokens = test_began(f);
+    for (uint32_t hour = 0; hour < 3; hour++) {
+        for (int i = 0; i < 3; i++) {
+            test_advance_s(f, 1199);
+            test_expect_same(test_next(f, tokens->offline_token), tokens);
+        }
+        test_advance_s(f, 3);
+        tokens = test_next(f, tokens->offline_token);
+        ck_assert_uint_eq(tokens->generation, hour + 1);
+    }
+    test_end(f);
+}
+END_TEST
+
 #define YEARS_S (INT64_C(3652) * TEST_DAY_S) /* ten of them */
 
 /* L5: the clock jumps and comes back; nothing is expired by that, nothing revived, replay is still refused. */
@@ -280,8 +243,8 @@ START_TEST(clock_that_jumps_neither_expires_nor_revives)
 {
     static const int64_t jumps[] = {-1, -3600, -2 * TEST_DAY_S, -YEARS_S};
     for (size_t i = 0; i < sizeof jumps / sizeof jumps[0]; i++) {
-        test_fixture *f = open_rotating(0);
-        const otok_tokens *first = test_began(f), *tokens = rotated(f, first, 3);
+        test_fixture *f = open_rotating();
+        const otok_tokens *first = test_began(f), *tokens = test_rotated(f, first, 3);
         otok_filter bob = test_filter("bob", NULL, NULL);
         otok_grant grant = test_grant("bob", NULL, NULL);
         const otok_tokens *dead = test_granted(f, &grant);
@@ -302,7 +265,7 @@ END_TEST
 /* L5: ahead and back again: what looked idle is not, and was not touched meanwhile. */
 START_TEST(jump_forward_and_back_destroys_nothing)
 {
-    test_fixture *f = open_rotating(0);
+    test_fixture *f = open_rotating();
     const otok_tokens *tokens = test_began(f);
     otok_refresh_request request = test_refresh_request(tokens->offline_token, NULL);
     test_advance_s(f, YEARS_S);
@@ -313,10 +276,13 @@ START_TEST(jump_forward_and_back_destroys_nothing)
 }
 END_TEST
 
-/* L5: a rotation that was written with a clock ten years ahead; afterwards replay is refused, floods cost nothing, use works. */
+/*
+ * L5: a rotation that was written with a clock ten years ahead; afterwards replay is refused, floods cost nothing, use
+ * works.
+ */
 START_TEST(rotation_under_a_wrong_clock_does_not_leave_its_window_open)
 {
-    test_fixture *f = open_rotating(0);
+    test_fixture *f = open_rotating();
     f->policy.idle_timeout_s = OTOK_UNLIMITED;
     test_reopen_service(f);
     const otok_tokens *first = test_began(f);
@@ -338,8 +304,8 @@ END_TEST
 /* L5: stored times never move back. */
 START_TEST(last_use_never_moves_back)
 {
-    test_fixture *f = open_rotating(0);
-    const otok_tokens *tokens = rotated(f, test_began(f), 1);
+    test_fixture *f = open_rotating();
+    const otok_tokens *tokens = test_rotated(f, test_began(f), 1);
     int64_t last_used_us = 0;
     for (int i = 0; i < 10; i++) {
         otok_session *session = NULL;
@@ -360,7 +326,7 @@ START_TEST(absurd_clocks_crash_nothing)
 {
     static const int64_t clocks[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 1, INT64_MAX};
     for (size_t i = 0; i < sizeof clocks / sizeof clocks[0]; i++) {
-        test_fixture *f = open_rotating(0);
+        test_fixture *f = open_rotating();
         otok_grant grant = test_grant(NULL, NULL, NULL);
         otok_tokens *tokens = NULL;
         test_held held;
@@ -379,16 +345,14 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
-    tcase_add_loop_test(tcase, token_from_the_future_is_answered_and_moves_the_record_up, 0, 4);
-    tcase_add_test(tcase, token_from_the_future_can_be_refused);
-    tcase_add_test(tcase, token_from_the_future_may_be_retried);
-    tcase_add_test(tcase, token_from_the_future_is_recognised_without_rotation);
     tcase_add_test(tcase, policy_is_by_client);
     tcase_add_test(tcase, changed_policy_reaches_existing_sessions_at_once);
     tcase_add_test(tcase, no_policy_revives_what_was_cut_off);
     tcase_add_test(tcase, policy_callback_that_fails_or_makes_no_sense_fails_the_request);
     tcase_add_test(tcase, service_with_a_nonsense_policy_issues_nothing);
     tcase_add_loop_test(tcase, session_used_once_in_the_idle_timeout_lives_for_years, 0, 2);
+    tcase_add_loop_test(tcase, session_used_at_any_rhythm_within_the_idle_timeout_lives, 0, 20);
+    tcase_add_test(tcase, token_younger_than_rotate_after_is_kept);
     tcase_add_test(tcase, clock_that_jumps_neither_expires_nor_revives);
     tcase_add_test(tcase, jump_forward_and_back_destroys_nothing);
     tcase_add_test(tcase, rotation_under_a_wrong_clock_does_not_leave_its_window_open);

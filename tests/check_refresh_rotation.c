@@ -11,17 +11,6 @@
 #include "support/records.h"
 #include "support/watch.h"
 
-/* A session as its token came to generation `n`; a minute between. */
-static const otok_tokens *rotated(test_fixture *f, const otok_tokens *tokens, uint32_t n)
-{
-    while (tokens->generation < n) {
-        test_advance_s(f, 60);
-        tokens = test_next(f, tokens->offline_token);
-        ck_assert_int_eq(tokens->outcome, OTOK_OUTCOME_ADVANCED);
-    }
-    return tokens;
-}
-
 static test_fixture *open_with(int32_t rotation, int32_t reuse)
 {
     test_fixture *f = test_open(TEST_MEMORY);
@@ -31,7 +20,7 @@ static test_fixture *open_with(int32_t rotation, int32_t reuse)
     return f;
 }
 
-/* ------------------------------------------------------------------------------------------------------ T1: rotation */
+/* ----------------------------------------------------------------------------------------------------- T1: rotation */
 
 /* T1: never, always, auto, for each kind of client, as a request sees it. */
 START_TEST(token_rotates_as_policy_and_client_say)
@@ -75,7 +64,7 @@ END_TEST
 START_TEST(rotation_switched_on_off_on_neither_logs_out_nor_revives)
 {
     test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, OTOK_REUSE_REJECT);
-    const otok_tokens *first = test_began(f), *tokens = rotated(f, first, 3);
+    const otok_tokens *first = test_began(f), *tokens = test_rotated(f, first, 3);
     for (int i = 0; i < 6; i++) {
         f->policy.rotation = i % 2 == 0 ? OTOK_ROTATION_NEVER : OTOK_ROTATION_ALWAYS;
         test_reopen_service(f);
@@ -96,7 +85,7 @@ END_TEST
 START_TEST(lost_response_is_harmless_when_rotation_was_switched_off_meanwhile)
 {
     test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, 0);
-    const otok_tokens *first = rotated(f, test_began(f), 1), *lost = rotated(f, first, 2);
+    const otok_tokens *first = test_rotated(f, test_began(f), 1), *lost = test_rotated(f, first, 2);
     f->policy.rotation = OTOK_ROTATION_NEVER;
     test_reopen_service(f);
     test_expect_same(test_next(f, first->offline_token), lost);
@@ -135,13 +124,13 @@ START_TEST(last_generation_is_kept_for_ever)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------------- T2: retries */
+/* ------------------------------------------------------------------------------------------------------ T2: retries */
 
 /* T2 */
 START_TEST(refresh_after_lost_response_returns_same_successor)
 {
     test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, 0);
-    const otok_tokens *first = test_began(f), *lost = rotated(f, first, 1);
+    const otok_tokens *first = test_began(f), *lost = test_rotated(f, first, 1);
     for (int i = 0; i < 5; i++) { /* at 0, 2, 4, 6 and 8 seconds */
         const otok_tokens *again = test_next(f, first->offline_token);
         ck_assert_int_eq(again->outcome, OTOK_OUTCOME_RETRIED);
@@ -151,7 +140,7 @@ START_TEST(refresh_after_lost_response_returns_same_successor)
     }
     ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_RETRIED), 5);
     ck_assert_uint_eq(test_last_event(f, OTOK_EVENT_RETRIED)->event.generation, 1);
-    (void)rotated(f, lost, 2);
+    (void)test_rotated(f, lost, 2);
     test_end(f);
 }
 END_TEST
@@ -160,7 +149,7 @@ END_TEST
 START_TEST(retry_window_ends_on_time_however_often_it_was_used)
 {
     test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, OTOK_REUSE_REJECT);
-    const otok_tokens *first = test_began(f), *lost = rotated(f, first, 1);
+    const otok_tokens *first = test_began(f), *lost = test_rotated(f, first, 1);
     for (int i = 0; i < 12; i++) {
         test_expect_same(test_next(f, first->offline_token), lost);
         test_advance_s(f, 1);
@@ -178,9 +167,9 @@ START_TEST(retry_window_closes_when_the_successor_is_rotated)
     f->policy.retry_window_s = OTOK_UNLIMITED;
     f->policy.retry_limit = 10;
     test_reopen_service(f);
-    const otok_tokens *first = test_began(f), *second = rotated(f, first, 1);
+    const otok_tokens *first = test_began(f), *second = test_rotated(f, first, 1);
     test_expect_same(test_next(f, first->offline_token), second);
-    (void)rotated(f, second, 2);
+    (void)test_rotated(f, second, 2);
     test_dead(f, first->offline_token, OTOK_E_TOKEN_REUSED);
     test_end(f);
 }
@@ -196,7 +185,7 @@ START_TEST(retries_over_the_limit_are_refused_and_end_nothing)
     const otok_tokens *tokens = test_began(f);
     for (uint32_t generation = 1; generation <= 2; generation++) { /* the count begins anew with each generation */
         const otok_tokens *superseded = tokens;
-        tokens = rotated(f, tokens, generation);
+        tokens = test_rotated(f, tokens, generation);
         test_advance_s(f, _i == 0 ? 1 : 7 * TEST_DAY_S);
         for (int i = 0; i < 3; i++)
             test_expect_same(test_next(f, superseded->offline_token), tokens);
@@ -206,7 +195,27 @@ START_TEST(retries_over_the_limit_are_refused_and_end_nothing)
         ck_assert_int_eq(test_last_event(f, OTOK_EVENT_REFUSED)->event.reason, OTOK_E_TOKEN_RETRIES);
     }
     ck_assert_str_eq(otok_error_oauth(OTOK_E_TOKEN_RETRIES), "invalid_grant");
-    (void)rotated(f, tokens, 3);
+    (void)test_rotated(f, tokens, 3);
+    test_end(f);
+}
+END_TEST
+
+/* T2: expiry and cutoffs come first, in the window too. */
+START_TEST(retry_of_a_dead_session_is_refused)
+{
+    test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, 0);
+    const otok_tokens *first = test_began(f);
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    otok_refresh_request request = test_refresh_request(first->offline_token, NULL);
+    (void)test_rotated(f, first, 1);
+    f->policy.max_lifetime_s = 59;
+    test_reopen_service(f);
+    test_refused_untouched(f, &request, OTOK_E_TOKEN_EXPIRED);
+    f->policy.max_lifetime_s = 0;
+    test_reopen_service(f);
+    (void)test_next(f, first->offline_token);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &alice, OTOK_NOW, NULL, NULL));
+    test_refused_untouched(f, &request, OTOK_E_TOKEN_REVOKED);
     test_end(f);
 }
 END_TEST
@@ -215,7 +224,7 @@ END_TEST
 START_TEST(lost_response_is_harmless_over_a_restart)
 {
     test_fixture *f = test_open(TEST_LMDB);
-    const otok_tokens *first = test_began(f), *lost = rotated(f, first, 1);
+    const otok_tokens *first = test_began(f), *lost = test_rotated(f, first, 1);
     test_restart(f);
     test_expect_same(test_next(f, first->offline_token), lost);
     test_advance_s(f, 60);
@@ -257,7 +266,7 @@ START_TEST(retry_from_another_address_or_agent_is_marked)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------------------------- T3: reuse */
+/* -------------------------------------------------------------------------------------------------------- T3: reuse */
 
 /* T3 E1 */
 START_TEST(reuse_event_names_who_where_and_how_far_behind)
@@ -267,7 +276,7 @@ START_TEST(reuse_event_names_who_where_and_how_far_behind)
     otok_peer peer = test_peer(NULL, NULL, "203.0.113.9", "thief/1");
     tokens[0] = test_began(f);
     for (uint32_t i = 1; i < 6; i++)
-        tokens[i] = rotated(f, tokens[i - 1], i);
+        tokens[i] = test_rotated(f, tokens[i - 1], i);
     test_advance_s(f, 60);
     for (uint32_t i = 0; i < 5; i++) {
         otok_refresh_request request = test_refresh_request(tokens[i]->offline_token, NULL);
@@ -298,7 +307,7 @@ static family found_family(test_fixture *f)
     all.other_client = test_granted(f, &laptop);
     all.other_subject = test_granted(f, &bob);
     all.first = test_began(f);
-    all.current = rotated(f, all.first, 2);
+    all.current = test_rotated(f, all.first, 2);
     test_advance_s(f, 60);
     return all;
 }
@@ -324,7 +333,8 @@ START_TEST(reuse_does_what_the_policy_says_and_spares_the_others)
         test_fixture *f = open_with(OTOK_ROTATION_ALWAYS, rows[i].reuse);
         family all = found_family(f);
         test_dead(f, all.first->offline_token, OTOK_E_TOKEN_REUSED);
-        ck_assert_uint_eq(test_count_reasons(f, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_REUSE, all.first->session_id), rows[i].revoked);
+        ck_assert_uint_eq(test_count_reasons(f, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_REUSE, all.first->session_id),
+                          rows[i].revoked);
         ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_REUSE), 1);
         test_assert_code(rows[i].session_lives ? OTOK_OK : OTOK_E_TOKEN_UNKNOWN, code_for(f, all.current, "phone"));
         test_assert_code(rows[i].sibling_lives ? OTOK_OK : OTOK_E_TOKEN_UNKNOWN, code_for(f, all.sibling, "phone"));
@@ -387,7 +397,7 @@ START_TEST(every_older_token_is_reuse_however_many_there_are)
     test_reopen_service(f);
     tokens[0] = test_began(f);
     for (uint32_t i = 1; i < N; i++)
-        tokens[i] = rotated(f, tokens[i - 1], i);
+        tokens[i] = test_rotated(f, tokens[i - 1], i);
     test_advance_s(f, 20 * TEST_DAY_S);
     for (size_t i = 0; i < N - 1; i++)
         test_dead(f, tokens[i]->offline_token, OTOK_E_TOKEN_REUSED);
@@ -406,6 +416,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, retry_window_ends_on_time_however_often_it_was_used);
     tcase_add_test(tcase, retry_window_closes_when_the_successor_is_rotated);
     tcase_add_loop_test(tcase, retries_over_the_limit_are_refused_and_end_nothing, 0, 2);
+    tcase_add_test(tcase, retry_of_a_dead_session_is_refused);
     tcase_add_test(tcase, lost_response_is_harmless_over_a_restart);
     tcase_add_test(tcase, retry_from_another_address_or_agent_is_marked);
     tcase_add_test(tcase, reuse_event_names_who_where_and_how_far_behind);

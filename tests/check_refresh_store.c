@@ -1,6 +1,6 @@
 /*
- * check_refresh_store.c - refreshes that meet each other, stores that fail or cannot tell, signatures that fail, and how
- * little is written.
+ * check_refresh_store.c - refreshes that meet each other, stores that fail or cannot tell, signatures that fail, and
+ * how little is written.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -287,7 +287,7 @@ START_TEST(conflicts_are_ridden_out_up_to_a_bound)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------- R9, T1, T2: how little is written */
+/* -------------------------------------------------------------------------------- R9, T1, T2: how little is written */
 
 /* R9 */
 START_TEST(without_rotation_last_use_is_written_once_a_touch_interval)

@@ -87,8 +87,9 @@ START_TEST(unknown_string_is_success_and_touches_nothing)
     char long_text[20001];
     memset(long_text, 'a', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = '\0';
-    const char *const strings[] = {"x", "otok_", "otok_AQEAAAAA", "a.b.c", "....", "eyJhbGciOiJub25lIn0.e30.",
-                                   "45ghiukldjahdnhzdauz", long_text, " ", "otok_====", "%"};
+    const char *const strings[] = {
+        "x",       "otok_", "otok_AQEAAAAA", "a.b.c", "....", "eyJhbGciOiJub25lIn0.e30.", "45ghiukldjahdnhzdauz",
+        long_text, " ",     "otok_====",     "%"};
     test_fixture *f = test_open(_i);
     test_held held = test_hold(f, NULL, NULL);
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
@@ -234,8 +235,14 @@ END_TEST
 /* V2 */
 START_TEST(session_ids_that_are_none_are_refused)
 {
-    const char *const ids[] = {NULL, "", "x", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA ",
-                               "AAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAB"};
+    const char *const ids[] = {NULL,
+                               "",
+                               "x",
+                               "AAAAAAAAAAAAAAAAAAAAA",
+                               "AAAAAAAAAAAAAAAAAAAAAAA",
+                               "AAAAAAAAAAAAAAAAAAAAA ",
+                               "AAAAAAAAAAAAAAAAAAAAA=",
+                               "AAAAAAAAAAAAAAAAAAAAAB"};
     test_fixture *f = test_open(TEST_MEMORY);
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         otok_error err;
@@ -402,15 +409,15 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {current_token_ends_its_session_and_no_other,
-                                           superseded_token_ends_its_session,
-                                           expired_token_ends_its_session,
-                                           revoking_again_succeeds_and_tells_of_it_once,
-                                           unknown_string_is_success_and_touches_nothing,
-                                           token_of_another_client_is_refused_and_untouched,
-                                           access_token_of_an_authenticated_client_ends_its_session,
-                                           access_token_is_not_revoked_where_the_policy_or_the_client_type_forbids,
-                                           bound_token_needs_no_proof_but_not_a_wrong_one,
-                                           session_is_revoked_by_its_id_once};
+                                    superseded_token_ends_its_session,
+                                    expired_token_ends_its_session,
+                                    revoking_again_succeeds_and_tells_of_it_once,
+                                    unknown_string_is_success_and_touches_nothing,
+                                    token_of_another_client_is_refused_and_untouched,
+                                    access_token_of_an_authenticated_client_ends_its_session,
+                                    access_token_is_not_revoked_where_the_policy_or_the_client_type_forbids,
+                                    bound_token_needs_no_proof_but_not_a_wrong_one,
+                                    session_is_revoked_by_its_id_once};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, forged_token_is_success_and_touches_nothing);
     tcase_add_test(tc, damaged_access_token_is_an_unknown_string);

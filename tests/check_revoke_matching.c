@@ -107,11 +107,20 @@ END_TEST
 START_TEST(empty_filter_and_nonsense_are_errors_that_end_nothing)
 {
     static const named wrong[] = {
-        {NULL, NULL, NULL, 0, 0},      {"", NULL, NULL, 0, 0},         {NULL, "", NULL, 0, 0},
-        {NULL, NULL, "", 0, 0},        {"", "", "", 0, 0},             {"alice", NULL, "s1", 0, 0},
-        {NULL, "phone", "s1", 0, 0},   {"alice", "phone", "s1", 0, 0}, {"alice", NULL, NULL, 1, 0},
-        {NULL, "phone", NULL, 1, 0},   {NULL, NULL, "s1", 1, 0},       {NULL, NULL, NULL, 2, 0},
-        {"ali\nce", NULL, NULL, 0, 0}, {"\xff", NULL, NULL, 0, 0},
+        {NULL, NULL, NULL, 0, 0},
+        {"", NULL, NULL, 0, 0},
+        {NULL, "", NULL, 0, 0},
+        {NULL, NULL, "", 0, 0},
+        {"", "", "", 0, 0},
+        {"alice", NULL, "s1", 0, 0},
+        {NULL, "phone", "s1", 0, 0},
+        {"alice", "phone", "s1", 0, 0},
+        {"alice", NULL, NULL, 1, 0},
+        {NULL, "phone", NULL, 1, 0},
+        {NULL, NULL, "s1", 1, 0},
+        {NULL, NULL, NULL, 2, 0},
+        {"ali\nce", NULL, NULL, 0, 0},
+        {"\xff", NULL, NULL, 0, 0},
     };
     otok_error err;
     test_held held[ROWS];

@@ -34,7 +34,9 @@ static void expect(const char *what, const otok_rotation_in *in, const otok_rule
     ck_assert_msg(got == expected, "%s: expected %s, got %s", what, name_of(expected), name_of(got));
 }
 
-/* A row's `age_us` is how long ago the last rotation was; NEVER: the session was not rotated, or its window is closed. */
+/*
+ * A row's `age_us` is how long ago the last rotation was; NEVER: the session was not rotated, or its window is closed.
+ */
 #define NEVER INT64_MIN
 
 typedef struct row {
@@ -193,7 +195,10 @@ START_TEST(unlimited_window_is_bounded_by_the_limit_alone)
 }
 END_TEST
 
-/* T1: switching rotation off never makes a superseded token valid again: the table's `off` column, over many distances. */
+/*
+ * T1: switching rotation off never makes a superseded token valid again: the table's `off` column, over many
+ * distances.
+ */
 START_TEST(rotation_switched_off_keeps_superseded_tokens_superseded)
 {
     otok_rules off = rules_that(false);
@@ -204,7 +209,10 @@ START_TEST(rotation_switched_off_keeps_superseded_tokens_superseded)
 }
 END_TEST
 
-/* L5: ages below zero count as zero; but a time more than a day ahead cannot hold up rotation, which closes the window. */
+/*
+ * L5: ages below zero count as zero; but a time more than a day ahead cannot hold up rotation, which closes the
+ * window.
+ */
 START_TEST(rotation_time_far_in_the_future_neither_opens_older_tokens_nor_holds_up_rotation)
 {
     static const row rows[] = {
@@ -224,7 +232,8 @@ END_TEST
 /* L5: whatever the clocks say, the current token is never refused. */
 START_TEST(current_token_is_kept_or_advanced_whatever_the_clocks_say)
 {
-    static const int64_t times[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, NOW - YEARS, NOW, NOW + YEARS, INT64_MAX - 1, INT64_MAX};
+    static const int64_t times[] = {INT64_MIN,   INT64_MIN + 1, -1,       0, 1, NOW - YEARS, NOW,
+                                    NOW + YEARS, INT64_MAX - 1, INT64_MAX};
     enum { N = sizeof times / sizeof times[0] };
     for (size_t i = 0; i < (size_t)N * N * N * 2; i++) {
         otok_rules rules = rules_that(i & 1);
@@ -263,14 +272,14 @@ START_TEST(rotation_follows_policy_and_kind_of_client)
         int32_t rotation;
         bool is_public, is_bound, rotates;
     } rows[] = {
-        {OTOK_ROTATION_DEFAULT, true, false, true}, {OTOK_ROTATION_DEFAULT, true, true, false},
+        {OTOK_ROTATION_DEFAULT, true, false, true},   {OTOK_ROTATION_DEFAULT, true, true, false},
         {OTOK_ROTATION_DEFAULT, false, false, false}, {OTOK_ROTATION_DEFAULT, false, true, false},
-        {OTOK_ROTATION_AUTO, true, false, true}, {OTOK_ROTATION_AUTO, true, true, false},
-        {OTOK_ROTATION_AUTO, false, false, false}, {OTOK_ROTATION_AUTO, false, true, false},
-        {OTOK_ROTATION_NEVER, true, false, false}, {OTOK_ROTATION_NEVER, true, true, false},
-        {OTOK_ROTATION_NEVER, false, false, false}, {OTOK_ROTATION_NEVER, false, true, false},
-        {OTOK_ROTATION_ALWAYS, true, false, true}, {OTOK_ROTATION_ALWAYS, true, true, true},
-        {OTOK_ROTATION_ALWAYS, false, false, true}, {OTOK_ROTATION_ALWAYS, false, true, true},
+        {OTOK_ROTATION_AUTO, true, false, true},      {OTOK_ROTATION_AUTO, true, true, false},
+        {OTOK_ROTATION_AUTO, false, false, false},    {OTOK_ROTATION_AUTO, false, true, false},
+        {OTOK_ROTATION_NEVER, true, false, false},    {OTOK_ROTATION_NEVER, true, true, false},
+        {OTOK_ROTATION_NEVER, false, false, false},   {OTOK_ROTATION_NEVER, false, true, false},
+        {OTOK_ROTATION_ALWAYS, true, false, true},    {OTOK_ROTATION_ALWAYS, true, true, true},
+        {OTOK_ROTATION_ALWAYS, false, false, true},   {OTOK_ROTATION_ALWAYS, false, true, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         otok_policy policy;

@@ -73,7 +73,8 @@ START_TEST(characters_outside_the_alphabet_are_refused)
         bool fine = c == ' ' || (c >= 0x21 && c <= 0x7e && c != '"' && c != '\\');
         scope[4] = (char)c;
         int rc = normalised(scope).rc;
-        ck_assert_msg(rc == (fine ? OTOK_OK : OTOK_E_INVALID), "character 0x%02x: %s", (unsigned)c, otok_error_name(rc));
+        ck_assert_msg(rc == (fine ? OTOK_OK : OTOK_E_INVALID), "character 0x%02x: %s", (unsigned)c,
+                      otok_error_name(rc));
     }
 }
 END_TEST
@@ -86,18 +87,10 @@ START_TEST(narrowing_answers_what_is_asked_and_was_granted)
         int rc;
         const char *answer;
     } rows[] = {
-        {"a b c", NULL, OTOK_OK, "a b c"},
-        {"a b c", "", OTOK_OK, "a b c"},
-        {"a b c", "a b c", OTOK_OK, "a b c"},
-        {"a b c", "b", OTOK_OK, "b"},
-        {"a b c", "a c", OTOK_OK, "a c"},
-        {"a b c", "b b", OTOK_OK, "b"},
-        {"a b c", "d", OTOK_E_SCOPE, NULL},
-        {"a b c", "a d", OTOK_E_SCOPE, NULL},
-        {"a b c", "A", OTOK_E_SCOPE, NULL},
-        {"abc", "ab", OTOK_E_SCOPE, NULL},
-        {"abc", "bc", OTOK_E_SCOPE, NULL},
-        {"ab", "abc", OTOK_E_SCOPE, NULL},
+        {"a b c", NULL, OTOK_OK, "a b c"},  {"a b c", "", OTOK_OK, "a b c"},      {"a b c", "a b c", OTOK_OK, "a b c"},
+        {"a b c", "b", OTOK_OK, "b"},       {"a b c", "a c", OTOK_OK, "a c"},     {"a b c", "b b", OTOK_OK, "b"},
+        {"a b c", "d", OTOK_E_SCOPE, NULL}, {"a b c", "a d", OTOK_E_SCOPE, NULL}, {"a b c", "A", OTOK_E_SCOPE, NULL},
+        {"abc", "ab", OTOK_E_SCOPE, NULL},  {"abc", "bc", OTOK_E_SCOPE, NULL},    {"ab", "abc", OTOK_E_SCOPE, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         answer a = narrowed(rows[i].granted, rows[i].asked);
@@ -124,7 +117,8 @@ START_TEST(scope_has_whole_words_only)
 {
     otok_str scope = otok_str_of("openid offline_access profile");
     static const char *const in[] = {"openid", "offline_access", "profile"};
-    static const char *const out[] = {"open", "id", "offline", "access", "profil", "rofile", "openid offline_access", "OpenID", ""};
+    static const char *const out[] = {"open",   "id", "offline", "access", "profil", "rofile", "openid offline_access",
+                                      "OpenID", ""};
     for (size_t i = 0; i < sizeof in / sizeof in[0]; i++)
         ck_assert(otok_scope_has(scope, in[i]));
     for (size_t i = 0; i < sizeof out / sizeof out[0]; i++)

@@ -1,16 +1,11 @@
 /*
- * check_service.c - opening and closing a service: arguments, references, the embedded default, realms, fork; and the error tables.
+ * check_service.c - opening and closing a service: arguments and references; and the error tables.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "support/ask.h"
-#include "support/crew.h"
-#include "support/node.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static otok_config config_of(const char *issuer)
 {
@@ -131,7 +126,7 @@ START_TEST(service_open_refuses_what_makes_no_sense_and_names_it)
     configs[8].policy = &short_struct;
     configs[9].deadline_ms = -1;
     configs[10].size = 0;
-    static const char *const names[] = {"issuer", "issuer", "issuer", "issuer", "issuer",  "realm",
+    static const char *const names[] = {"issuer", "issuer",         "issuer", "issuer",      "issuer", "realm",
                                         "realm",  "idle_timeout_s", "policy", "deadline_ms", "config"};
     for (size_t i = 0; i < 11; i++) {
         otok_error err = {0};
@@ -180,8 +175,8 @@ static int call_with(test_fixture *f, int which, size_t more, unsigned char tail
         size_t size;
         unsigned char bytes[sizeof(otok_grant) + sizeof(otok_policy) + ROOM];
     } in = {.bytes = {0}};
-    static const size_t sizes[STRUCTS] = {sizeof in.config, sizeof in.grant,  sizeof in.refresh, sizeof in.revoke,
-                                          sizeof in.filter, sizeof in.list,   sizeof in.policy,  sizeof in.peer};
+    static const size_t sizes[STRUCTS] = {sizeof in.config, sizeof in.grant, sizeof in.refresh, sizeof in.revoke,
+                                          sizeof in.filter, sizeof in.list,  sizeof in.policy,  sizeof in.peer};
     otok_error err;
     otok_tokens *tokens = NULL;
     otok_page *page = NULL;
@@ -193,25 +188,58 @@ static int call_with(test_fixture *f, int which, size_t more, unsigned char tail
     otok_grant grant = test_grant(NULL, NULL, NULL);
     memset(in.bytes + sizes[which], tail, ROOM);
     switch (which) {
-    case 0: in.config = config; break;
-    case 1: in.grant = grant; break;
-    case 2: in.refresh = test_refresh_request("x", NULL); break;
-    case 3: in.revoke.token = "x"; in.revoke.client_id = "phone"; break;
-    case 4: in.filter = filter; break;
-    case 5: in.list.filter = &filter; break;
-    case 6: config.policy = &in.policy; break;
-    default: grant.peer = &in.peer; break;
+    case 0:
+        in.config = config;
+        break;
+    case 1:
+        in.grant = grant;
+        break;
+    case 2:
+        in.refresh = test_refresh_request("x", NULL);
+        break;
+    case 3:
+        in.revoke.token = "x";
+        in.revoke.client_id = "phone";
+        break;
+    case 4:
+        in.filter = filter;
+        break;
+    case 5:
+        in.list.filter = &filter;
+        break;
+    case 6:
+        config.policy = &in.policy;
+        break;
+    default:
+        grant.peer = &in.peer;
+        break;
     }
     in.size = sizes[which] + more;
     switch (which) {
-    case 0: rc = otok_service_open(&in.config, f->store, f->keyring, &service, &err); break;
-    case 1: rc = otok_issue(f->service, &in.grant, &tokens, &err); break;
-    case 2: rc = otok_refresh(f->service, &in.refresh, &tokens, &err); break;
-    case 3: rc = otok_revoke_token(f->service, &in.revoke, &err); break;
-    case 4: rc = otok_count(f->service, &in.filter, &n, &err); break;
-    case 5: rc = otok_list(f->service, &in.list, &page, &err); break;
-    case 6: rc = otok_service_open(&config, f->store, f->keyring, &service, &err); break;
-    default: rc = otok_issue(f->service, &grant, &tokens, &err); break;
+    case 0:
+        rc = otok_service_open(&in.config, f->store, f->keyring, &service, &err);
+        break;
+    case 1:
+        rc = otok_issue(f->service, &in.grant, &tokens, &err);
+        break;
+    case 2:
+        rc = otok_refresh(f->service, &in.refresh, &tokens, &err);
+        break;
+    case 3:
+        rc = otok_revoke_token(f->service, &in.revoke, &err);
+        break;
+    case 4:
+        rc = otok_count(f->service, &in.filter, &n, &err);
+        break;
+    case 5:
+        rc = otok_list(f->service, &in.list, &page, &err);
+        break;
+    case 6:
+        rc = otok_service_open(&config, f->store, f->keyring, &service, &err);
+        break;
+    default:
+        rc = otok_issue(f->service, &grant, &tokens, &err);
+        break;
     }
     otok_tokens_free(tokens);
     otok_page_free(page);
@@ -257,200 +285,6 @@ START_TEST(struct_of_an_older_header_is_read_as_if_the_rest_were_zero)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------ the embedded default */
-
-static otok_service *open_directory(const char *directory)
-{
-    otok_error err;
-    otok_service *service = NULL;
-    otok_config config = config_of(TEST_ISSUER);
-    config.directory = directory;
-    int rc = otok_service_open(&config, NULL, NULL, &service, &err);
-    ck_assert_msg(rc == OTOK_OK, "%s: %s", otok_error_name(rc), err.message);
-    return service;
-}
-
-static void in_folder(const char *folder, const char *name, char out[4200])
-{
-    if (snprintf(out, 4200, "%s/%s", folder, name) >= 4200)
-        ck_abort_msg("%s", folder);
-}
-
-static mode_t mode_of(const char *path)
-{
-    struct stat st;
-    ck_assert_msg(stat(path, &st) == 0, "%s", path);
-    return st.st_mode & 07777;
-}
-
-/* K4, S4 */
-START_TEST(directory_is_made_with_store_and_keyring_and_found_again)
-{
-    char path[4200], name[4200];
-    test_held held;
-    test_fixture f = {.service = NULL};
-    char *folder = test_new_folder();
-    in_folder(folder, "new", path);
-    f.service = open_directory(path);
-    held = test_hold(&f, NULL, NULL);
-    ck_assert_int_eq(mode_of(path), 0700);
-    in_folder(path, "keyring.json", name);
-    ck_assert_int_eq(mode_of(name), 0600);
-    in_folder(path, "store", name);
-    ck_assert_int_eq(mode_of(name), 0700);
-    otok_service *second = open_directory(path); /* beside the first */
-    otok_service_close(f.service);
-    f.service = second;
-    test_assert_code(OTOK_OK, test_refresh_code(&f, held.token, NULL));
-    otok_service_close(f.service);
-    f.service = open_directory(path); /* after both */
-    test_assert_code(OTOK_OK, test_refresh_code(&f, held.token, NULL));
-    otok_service_close(f.service);
-    test_remove_folder(folder);
-}
-END_TEST
-
-enum { NODES = 4 };
-
-typedef struct shared_folder {
-    char path[4200];
-    char tokens[NODES][OTOK_TOKEN_CHARS + 1];
-} shared_folder;
-
-static void open_at_once(void *arg, size_t i)
-{
-    shared_folder *shared = arg;
-    otok_error err;
-    otok_service *service = NULL;
-    otok_tokens *tokens = NULL;
-    otok_grant grant = test_grant(NULL, NULL, "offline_access");
-    otok_config config = config_of(TEST_ISSUER);
-    config.directory = shared->path;
-    int rc = otok_service_open(&config, NULL, NULL, &service, &err);
-    if (rc != OTOK_OK)
-        test_leave(err.message, rc);
-    rc = otok_issue(service, &grant, &tokens, &err);
-    if (rc != OTOK_OK)
-        test_leave(err.message, rc);
-    memcpy(shared->tokens[i], tokens->offline_token, sizeof shared->tokens[i]);
-    otok_tokens_free(tokens);
-    otok_service_close(service);
-}
-
-/* S4: one makes it, and all get the same */
-START_TEST(processes_that_open_a_new_directory_at_once_share_store_and_keyring)
-{
-    for (int round = 0; round < 10; round++) {
-        char *folder = test_new_folder();
-        test_fixture f = {.service = NULL};
-        shared_folder *shared = test_shared(sizeof *shared);
-        in_folder(folder, "new", shared->path);
-        test_processes(NODES, open_at_once, shared);
-        f.service = open_directory(shared->path);
-        for (size_t i = 0; i < NODES; i++)
-            test_assert_code(OTOK_OK, test_refresh_code(&f, shared->tokens[i], NULL));
-        otok_service_close(f.service);
-        test_unshare(shared, sizeof *shared);
-        test_remove_folder(folder);
-    }
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------------------------- fork */
-
-static test_fixture *inherited;
-
-static void use_what_was_inherited(void *shared, size_t i)
-{
-    otok_error err;
-    otok_tokens *tokens = NULL;
-    otok_grant grant = test_grant(NULL, NULL, NULL);
-    (void)i;
-    int rc = otok_issue(inherited->service, &grant, &tokens, &err);
-    if (rc != OTOK_E_STATE)
-        test_leave("issue", rc);
-    rc = test_refresh_code(inherited, shared, NULL);
-    if (rc != OTOK_E_STATE)
-        test_leave("refresh", rc);
-    otok_service_close(inherited->service); /* to close it is allowed */
-    otok_store_close(inherited->store);
-}
-
-/* S4 */
-START_TEST(use_of_an_lmdb_service_after_fork_is_an_error_in_the_child_only)
-{
-    inherited = test_open(TEST_LMDB);
-    test_held held = test_hold(inherited, NULL, NULL);
-    char *token = test_shared(sizeof held.token);
-    memcpy(token, held.token, sizeof held.token);
-    for (int i = 0; i < 3; i++) {
-        test_processes(2, use_what_was_inherited, token);
-        test_rotate(inherited, &held, NULL);
-    }
-    test_unshare(token, sizeof held.token);
-    test_close(inherited);
-}
-END_TEST
-
-static void open_anew(void *shared, size_t i)
-{
-    otok_error err;
-    test_fixture f = *inherited; /* its clock and its folder */
-    (void)i;
-    f.service = NULL;
-    int rc = otok_store_open_lmdb(f.folder, NULL, &f.store, &err);
-    if (rc != OTOK_OK)
-        test_leave(err.message, rc);
-    f.nevents = 0;
-    test_reopen_service(&f);
-    rc = test_refresh_code(&f, shared, NULL);
-    if (rc != OTOK_OK)
-        test_leave("refresh", rc);
-    test_held own = test_hold(&f, NULL, NULL);
-    rc = otok_revoke_session(f.service, own.session_id, &err);
-    if (rc != OTOK_OK)
-        test_leave(err.message, rc);
-    otok_service_close(f.service);
-    otok_store_close(f.store);
-}
-
-/* S4: "after fork a child opens its own", though the parent has it open */
-START_TEST(child_opens_the_store_anew_while_the_parent_has_it_open)
-{
-    inherited = test_open(TEST_LMDB);
-    test_held held = test_hold(inherited, NULL, NULL);
-    char *token = test_shared(sizeof held.token);
-    memcpy(token, held.token, sizeof held.token);
-    for (int i = 0; i < 3; i++) {
-        test_processes(NODES, open_anew, token);
-        test_rotate(inherited, &held, NULL);
-        memcpy(token, held.token, sizeof held.token);
-    }
-    otok_filter realm = test_filter_realm();
-    ck_assert_uint_eq(test_count(inherited, &realm), 1);
-    test_unshare(token, sizeof held.token);
-    test_close(inherited);
-}
-END_TEST
-
-/* S4: "a second open shares the first" */
-START_TEST(second_open_of_a_folder_shares_the_first)
-{
-    otok_error err;
-    otok_store *again = NULL;
-    test_fixture *f = test_open(TEST_LMDB);
-    test_held held = test_hold(f, NULL, NULL);
-    test_assert_code(OTOK_OK, otok_store_open_lmdb(f->folder, NULL, &again, &err));
-    otok_store_close(f->store);
-    f->store = again;
-    test_reopen_service(f);
-    test_rotate(f, &held, NULL);
-    test_restart(f);
-    test_assert_code(OTOK_OK, test_refresh_code(f, held.token, NULL));
-    test_close(f);
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {service_outlives_the_callers_store_and_keyring};
@@ -461,11 +295,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, store_and_keyring_come_together);
     tcase_add_loop_test(tc, struct_of_a_newer_header_is_read_as_long_as_it_says_nothing_new, 0, STRUCTS);
     tcase_add_test(tc, struct_of_an_older_header_is_read_as_if_the_rest_were_zero);
-    tcase_add_test(tc, directory_is_made_with_store_and_keyring_and_found_again);
-    tcase_add_test(tc, processes_that_open_a_new_directory_at_once_share_store_and_keyring);
-    tcase_add_test(tc, use_of_an_lmdb_service_after_fork_is_an_error_in_the_child_only);
-    tcase_add_test(tc, child_opens_the_store_anew_while_the_parent_has_it_open);
-    tcase_add_test(tc, second_open_of_a_folder_shares_the_first);
 }
 
 int main(void)

@@ -147,10 +147,21 @@ static void half_a_head(otok_record *r, const pair *p)
 }
 
 static void (*const edits[])(otok_record *, const pair *) = {
-    another_subject,  another_client, later_creation,              half_a_head,
-    earlier_creation, no_links,       one_link_less,               links_of_another,
-    body_of_another,  no_body,        body_and_subject_of_another, all_of_another_but_the_id,
-    half_a_body,      another_realm,  another_kind,
+    another_subject,
+    another_client,
+    later_creation,
+    half_a_head,
+    earlier_creation,
+    no_links,
+    one_link_less,
+    links_of_another,
+    body_of_another,
+    no_body,
+    body_and_subject_of_another,
+    all_of_another_but_the_id,
+    half_a_body,
+    another_realm,
+    another_kind,
 };
 enum { EDITS = sizeof edits / sizeof *edits, GONE_EDITS = EDITS - 2 }; /* these last two make it no session of ours */
 
@@ -159,7 +170,8 @@ static void each_edit(int engine, int edit)
     test_fixture *f = test_open(engine);
     otok_grant grant = test_grant("alice", "phone", "offline_access");
     grant.sid = "s1";
-    test_held alice = test_hold_grant(f, &grant), mallory = test_hold(f, "mallory", "game"), other = test_hold(f, "alice", "phone");
+    test_held alice = test_hold_grant(f, &grant), mallory = test_hold(f, "mallory", "game"),
+              other = test_hold(f, "alice", "phone");
     pair p = {take(f, alice.session_id), take(f, mallory.session_id)};
     otok_record edited = *p.alice;
     edits[edit](&edited, &p);

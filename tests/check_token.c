@@ -1,5 +1,6 @@
 /*
- * check_token.c - the offline token and the session id: one spelling, nothing that was not sealed, no store access for a forgery.
+ * check_token.c - the offline token and the session id: one spelling, nothing that was not sealed, no store access for
+ * a forgery.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -9,15 +10,6 @@
 #include <string.h>
 
 #include "support/watch.h"
-
-static otok_mac_key *key_of(uint8_t byte)
-{
-    uint8_t bytes[OTOK_KEY_SIZE];
-    otok_mac_key *key = NULL;
-    memset(bytes, byte, sizeof bytes);
-    test_assert_code(OTOK_OK, otok_mac_key_new(bytes, &key, NULL));
-    return key;
-}
 
 static otok_token sample(void)
 {
@@ -40,7 +32,7 @@ START_TEST(token_survives_print_and_parse)
         {128, 0x80000000, UINT64_C(1) << 47},
         {7, 1, UINT64_C(1800000000000)},
     };
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[OTOK_TOKEN_CHARS + 1];
         otok_presented back;
@@ -66,7 +58,7 @@ END_TEST
 START_TEST(token_is_a_function_of_its_fields_and_key)
 {
     char one[OTOK_TOKEN_CHARS + 1], two[OTOK_TOKEN_CHARS + 1], other[OTOK_TOKEN_CHARS + 1];
-    otok_mac_key *key = key_of(1), *another = key_of(2);
+    otok_mac_key *key = test_mac_key(1), *another = test_mac_key(2);
     otok_token token = sample();
     test_assert_code(OTOK_OK, otok_token_print(&token, key, one, NULL));
     test_assert_code(OTOK_OK, otok_token_print(&token, key, two, NULL));
@@ -86,7 +78,7 @@ START_TEST(token_under_another_key_does_not_verify)
 {
     char text[OTOK_TOKEN_CHARS + 1];
     otok_presented back;
-    otok_mac_key *key = key_of(1), *another = key_of(2);
+    otok_mac_key *key = test_mac_key(1), *another = test_mac_key(2);
     otok_token token = sample();
     test_assert_code(OTOK_OK, otok_token_print(&token, key, text, NULL));
     ck_assert(otok_token_parse(text, &back));
@@ -174,8 +166,9 @@ static void without_prefix(char *text)
 }
 
 static void (*const deform[])(char *) = {
-    one_shorter,  empty,        prefix_only,  one_longer,    four_longer,    padded,       pad_inside,     newline_behind,
-    space_behind, space_inside, space_before, standard_plus, standard_slash, upper_prefix, without_prefix,
+    one_shorter,  empty,         prefix_only,    one_longer,   four_longer,
+    padded,       pad_inside,    newline_behind, space_behind, space_inside,
+    space_before, standard_plus, standard_slash, upper_prefix, without_prefix,
 };
 enum { NDEFORM = sizeof deform / sizeof deform[0] };
 
@@ -184,7 +177,7 @@ START_TEST(anything_but_the_exact_form_is_refused)
 {
     char good[OTOK_TOKEN_CHARS + 1], text[200];
     otok_presented back;
-    otok_mac_key *key = key_of(1);
+    otok_mac_key *key = test_mac_key(1);
     otok_token token = sample();
     test_assert_code(OTOK_OK, otok_token_print(&token, key, good, NULL));
     for (size_t i = 0; i < NDEFORM; i++) {
@@ -355,8 +348,14 @@ END_TEST
 START_TEST(session_id_has_one_spelling)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    static const char *const bad[] = {"", "A", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAA==",
-                                      "AAAAAAAAAA AAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAA+AAAAAAAAAAA"};
+    static const char *const bad[] = {"",
+                                      "A",
+                                      "AAAAAAAAAAAAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAAA==",
+                                      "AAAAAAAAAA AAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAA=",
+                                      "AAAAAAAAAA+AAAAAAAAAAA"};
     char text[OTOK_SESSION_ID_CHARS + 1];
     otok_id id, back;
     memset(id.bytes, 0xa7, sizeof id.bytes);

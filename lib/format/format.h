@@ -38,12 +38,13 @@ bool otok_json_is_array(const otok_json *json);
 size_t otok_json_count(const otok_json *array);
 const otok_json *otok_json_item(const otok_json *array, size_t i);
 const otok_json *otok_json_member(const otok_json *object, const char *name); /* case-sensitive; NULL when absent */
-const char *otok_json_text(const otok_json *object, const char *name);        /* string member, NULL when absent or other */
+const char *otok_json_text(const otok_json *object, const char *name); /* string member, NULL when absent or other */
 bool otok_json_integer(const otok_json *object, const char *name, int64_t *out); /* whole, below 2^53 */
-const char *otok_json_string(const otok_json *item);                          /* NULL when it is no string */
+const char *otok_json_string(const otok_json *item);                             /* NULL when it is no string */
 
 /* Calls `each` for the members of an object in order; stops at, and returns, what is not 0. */
-int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *name, const otok_json *value), void *arg);
+int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *name, const otok_json *value),
+                   void *arg);
 
 /* Compact text of a parsed value, appended. */
 void otok_json_print(const otok_json *json, otok_buf *out);
@@ -54,14 +55,14 @@ void otok_json_print(const otok_json *json, otok_buf *out);
  */
 void otok_json_begin(otok_buf *buf);
 void otok_json_end(otok_buf *buf);
-void otok_json_add_name(otok_buf *buf, const char *name);                /* ,"name": */
-void otok_json_add_str(otok_buf *buf, const char *name, otok_str text);  /* ,"name":"text" escaped */
+void otok_json_add_name(otok_buf *buf, const char *name);               /* ,"name": */
+void otok_json_add_str(otok_buf *buf, const char *name, otok_str text); /* ,"name":"text" escaped */
 void otok_json_add_text(otok_buf *buf, const char *name, const char *text);
 void otok_json_add_integer(otok_buf *buf, const char *name, int64_t value);
-void otok_json_add_raw(otok_buf *buf, const char *name, otok_str json);   /* ,"name":json as it is */
-void otok_json_add_fragment(otok_buf *buf, otok_str members);             /* ,"a":1,"b":2 of text that is "a":1,"b":2 */
+void otok_json_add_raw(otok_buf *buf, const char *name, otok_str json); /* ,"name":json as it is */
+void otok_json_add_fragment(otok_buf *buf, otok_str members);           /* ,"a":1,"b":2 of text that is "a":1,"b":2 */
 void otok_json_add_string_array(otok_buf *buf, const char *name, const otok_str *items, size_t n);
-void otok_json_add_quoted(otok_buf *buf, otok_str text);                  /* "text" escaped, no comma */
+void otok_json_add_quoted(otok_buf *buf, otok_str text); /* "text" escaped, no comma */
 
 /* ---------------------------------------------------------------------------------------------------- token.c */
 
@@ -85,7 +86,8 @@ typedef struct otok_presented {
 } otok_presented;
 
 bool otok_token_parse(const char *text, otok_presented *out);
-int otok_token_verify(const otok_presented *presented, const otok_mac_key *key, otok_error *err); /* OTOK_E_TOKEN_INVALID */
+int otok_token_verify(const otok_presented *presented, const otok_mac_key *key,
+                      otok_error *err); /* OTOK_E_TOKEN_INVALID */
 int otok_token_print(const otok_token *token, const otok_mac_key *key, char out[OTOK_TOKEN_CHARS + 1], otok_error *err);
 
 /* Session id: the 6 bytes of the time, then 10 bytes of SHA-256("otok-session", realm, time, handle). */
@@ -101,7 +103,7 @@ typedef struct otok_head {
     uint8_t key_id; /* of the MAC key that was last presented */
     uint8_t flags;  /* OTOK_HEAD_... */
     uint16_t retries;
-    int64_t rotated_us;   /* 0: never, or the window for retries is closed */
+    int64_t rotated_us;   /* when this generation came about; 0: at the start */
     int64_t refreshed_us; /* last use */
     uint16_t ip_mark;     /* of the request that rotated: enough to tell another from it, not enough to tell which */
     uint16_t user_agent_mark;
@@ -109,7 +111,9 @@ typedef struct otok_head {
 
 enum { OTOK_HEAD_SIZE = 24 };
 enum {
-    OTOK_HEAD_DOOMED = 1 /* the sweeper saw it dead, and will remove it when it sees it so again after the grace */
+    OTOK_HEAD_DOOMED = 1, /* the sweeper saw it dead, and will remove it when it sees it so again after the grace */
+    OTOK_HEAD_CLOSED = 2, /* no retries with the previous token: this generation came with a token from the future */
+    OTOK_HEAD_REFUSED = 4 /* and that token was refused, by policy */
 };
 
 void otok_head_print(const otok_head *head, uint8_t out[OTOK_HEAD_SIZE]);
@@ -131,8 +135,8 @@ enum { OTOK_MAX_AUDIENCE = 16, OTOK_MAX_AMR = 16, OTOK_SEAL_SIZE = 16 };
 /* The body of a session.  After parsing, every otok_str points into the bytes that were parsed. */
 typedef struct otok_body {
     /* Sealed: never changes. */
-    int64_t started_us;   /* what people see; the maximum lifetime counts from it */
-    int64_t auth_time_us; /* 0: unknown */
+    int64_t started_us;                     /* what people see; the maximum lifetime counts from it */
+    int64_t auth_time_us;                   /* 0: unknown */
     int64_t idle_timeout_s, max_lifetime_s; /* 0: the policy's */
     uint8_t grant_type, binding;
     uint8_t thumbprint[OTOK_SHA256_SIZE]; /* of a binding to one key or certificate */
@@ -188,8 +192,8 @@ int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err
 int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key, otok_error *err);
 void otok_jwt_free(otok_jwt *jwt);
 
-const char *otok_algorithm_name(int32_t algorithm);      /* "ES256", ...; NULL */
-int32_t otok_algorithm_of_name(const char *name);        /* OTOK_ALG_...; -1 */
+const char *otok_algorithm_name(int32_t algorithm); /* "ES256", ...; NULL */
+int32_t otok_algorithm_of_name(const char *name);   /* OTOK_ALG_...; -1 */
 
 /* ---------------------------------------------------------------------------------------------------- cursor.c */
 
@@ -204,6 +208,7 @@ enum { OTOK_CURSOR_CHARS = 55 };
 int otok_cursor_print(const otok_cursor *cursor, otok_str context, uint8_t key_id, const otok_mac_key *key,
                       char out[OTOK_CURSOR_CHARS + 1], otok_error *err);
 bool otok_cursor_key_id(const char *text, uint8_t *key_id);
-int otok_cursor_parse(const char *text, otok_str context, const otok_mac_key *key, otok_cursor *out, otok_error *err); /* INVALID */
+int otok_cursor_parse(const char *text, otok_str context, const otok_mac_key *key, otok_cursor *out,
+                      otok_error *err); /* INVALID */
 
 #endif

@@ -128,6 +128,8 @@ int otok_grant_check(const otok_grant *grant, otok_error *err)
         return otok_fail(err, OTOK_E_INVALID, "grant.client_type has no value %d", grant->client_type);
     if (grant->binding < OTOK_BINDING_NONE || grant->binding > OTOK_BINDING_MTLS)
         return otok_fail(err, OTOK_E_INVALID, "grant.binding has no value %d", grant->binding);
+    if (grant->unused != 0)
+        return otok_fail(err, OTOK_E_INVALID, "grant.unused is not 0");
     if (grant->auth_time_us < 0)
         return otok_fail(err, OTOK_E_INVALID, "grant.auth_time_us is negative");
     if (grant->idle_timeout_s < 0 || grant->max_lifetime_s < 0)

@@ -87,6 +87,8 @@ static int check_filter(const otok_filter *in, otok_filter *out, otok_error *err
         rc = otok_text_check(out->sid, LONGEST_NAME, out->sid != NULL, "filter.sid", &len, err);
     if (rc != OTOK_OK)
         return rc;
+    if (out->unused != 0)
+        return otok_fail(err, OTOK_E_INVALID, "filter.unused is not 0");
     bool by_name = out->subject != NULL || out->client_id != NULL;
     if (out->whole_realm != 0 && out->whole_realm != 1)
         return otok_fail(err, OTOK_E_INVALID, "filter.whole_realm is neither 0 nor 1");

@@ -55,6 +55,8 @@ static int read_request(struct refresh *r, const otok_refresh_request *in, otok_
         rc = otok_text_check(r->request.scope, SCOPE_BOUND, false, "request.scope", &len, err);
     if (rc != OTOK_OK)
         return rc;
+    if (r->request.unused != 0)
+        return otok_fail(err, OTOK_E_INVALID, "request.unused is not 0");
     if (r->request.client_type != OTOK_CLIENT_CONFIDENTIAL && r->request.client_type != OTOK_CLIENT_PUBLIC)
         return otok_fail(err, OTOK_E_INVALID, "request.client_type has no value %d", r->request.client_type);
     if (r->request.resource_count > OTOK_MAX_AUDIENCE ||
@@ -121,15 +123,20 @@ static int check_life(const struct refresh *r, struct attempt *a, otok_error *er
 
 static void decide(const struct refresh *r, struct attempt *a)
 {
+    const otok_head *head = &a->session.head;
+    bool closed = head->flags & OTOK_HEAD_CLOSED;
     const otok_rotation_in in = {
         .presented = r->presented.token.generation,
-        .current = a->session.head.generation,
+        .current = head->generation,
         .now_us = a->now_us,
-        .started_us = a->session.body.started_us,
-        .rotated_us = a->session.head.rotated_us,
-        .retries = a->session.head.retries,
+        .started_us = closed ? head->rotated_us : a->session.body.started_us,
+        .rotated_us = closed ? 0 : head->rotated_us,
+        .retries = head->retries,
     };
     a->decision = otok_rotation_decide(&in, &a->rules);
+    /* What was refused as a token from the future stays so, as long as the policy does. */
+    if (in.presented == in.current && head->flags & OTOK_HEAD_REFUSED && a->rules.ahead == OTOK_AHEAD_REFUSE)
+        a->decision = OTOK_ROTATION_AHEAD;
 }
 
 /* Everything up to the decision; what it refuses leaves the token unconsumed and is never taken for reuse (R2). */
@@ -178,7 +185,7 @@ static void touch(const struct refresh *r, struct attempt *a)
 {
     a->head.refreshed_us = otok_time_forward(a->session.head.refreshed_us, a->now_us);
     a->head.key_id = r->presented.token.key_id;
-    a->head.flags = 0;
+    a->head.flags &= OTOK_HEAD_CLOSED;
 }
 
 /* The head as it will be; false when nothing is to be written. */
@@ -193,6 +200,7 @@ static bool make_head(const struct refresh *r, struct attempt *a)
         return true;
     case OTOK_ROTATION_ADVANCE:
         touch(r, a);
+        a->head.flags = 0;
         a->head.generation++;
         a->head.retries = 0;
         a->head.rotated_us = rotation_time(a->session.head.rotated_us, a->now_us);
@@ -205,10 +213,13 @@ static bool make_head(const struct refresh *r, struct attempt *a)
         a->head.retries++;
         return true;
     default: /* AHEAD: up to what was reached; every older token is reuse again (T5) */
+        if (a->head.generation == r->presented.token.generation)
+            return false;
         touch(r, a);
+        a->head.flags = OTOK_HEAD_CLOSED | (a->rules.ahead == OTOK_AHEAD_REFUSE ? OTOK_HEAD_REFUSED : 0);
         a->head.generation = r->presented.token.generation;
         a->head.retries = 0;
-        a->head.rotated_us = 0;
+        a->head.rotated_us = rotation_time(a->session.head.rotated_us, a->now_us);
         return true;
     }
 }
@@ -275,17 +286,17 @@ static uint32_t marks_of(const struct attempt *a)
     return marks;
 }
 
-static void tell(const struct refresh *r, struct attempt *a)
+static void tell_rolled_back(const struct refresh *r, const struct attempt *a)
+{
+    otok_event event = event_of(r, a, OTOK_EVENT_STORE_ROLLED_BACK);
+    event.distance = r->presented.token.generation - a->session.head.generation;
+    event.generation = r->presented.token.generation;
+    otok_event_send(r->service, &event, &a->session);
+}
+
+static void tell_answered(const struct refresh *r, const struct attempt *a)
 {
     otok_event event = event_of(r, a, OTOK_EVENT_REFRESHED);
-    if (a->decision == OTOK_ROTATION_AHEAD) {
-        otok_event rolled_back = event_of(r, a, OTOK_EVENT_STORE_ROLLED_BACK);
-        rolled_back.distance = r->presented.token.generation - a->session.head.generation;
-        rolled_back.generation = r->presented.token.generation;
-        otok_event_send(r->service, &rolled_back, &a->session);
-        if (a->rules.ahead == OTOK_AHEAD_REFUSE)
-            return;
-    }
     if (a->decision == OTOK_ROTATION_RETRY) {
         event.type = OTOK_EVENT_RETRIED;
         event.marks = marks_of(a);
@@ -379,7 +390,10 @@ static int answer(const struct refresh *r, struct attempt *a, otok_tokens **out,
         rc = commit(r, a, err);
     if (rc != OTOK_OK)
         return rc;
-    tell(r, a);
+    if (write && a->decision == OTOK_ROTATION_AHEAD)
+        tell_rolled_back(r, a);
+    if (!refuse)
+        tell_answered(r, a);
     return refuse ? otok_fail(err, OTOK_E_TOKEN_AHEAD,
                               "the token is from the future: the store was restored from an older backup")
                   : OTOK_OK;

@@ -91,6 +91,8 @@ int otok_revoke_token(otok_service *service, const otok_revoke_request *request,
         rc = otok_fail(err, OTOK_E_INVALID, "request.token is required");
     if (rc == OTOK_OK)
         rc = otok_text_check(own.client_id, NAME_BOUND, true, "request.client_id", &len, err);
+    if (rc == OTOK_OK && own.unused != 0)
+        rc = otok_fail(err, OTOK_E_INVALID, "request.unused is not 0");
     if (rc == OTOK_OK && own.client_type != OTOK_CLIENT_CONFIDENTIAL && own.client_type != OTOK_CLIENT_PUBLIC)
         rc = otok_fail(err, OTOK_E_INVALID, "request.client_type has no value %d", own.client_type);
     if (rc == OTOK_OK)

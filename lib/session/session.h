@@ -51,7 +51,7 @@ enum {
 typedef struct otok_rotation_in {
     uint32_t presented, current; /* generations */
     int64_t now_us;
-    int64_t started_us;
+    int64_t started_us; /* when the current token came about, where rotated_us is 0 */
     int64_t rotated_us; /* 0: never, or the window for retries is closed */
     uint32_t retries;
 } otok_rotation_in;

@@ -56,7 +56,9 @@ static void prepare(struct change *change, const otok_loaded *session)
     change->write.op = OTOK_WRITE_PUT;
     change->record.version++;
     change->record.sweep_us = change->verdict.sweep_us;
-    head.flags = change->verdict.action == DOOM ? OTOK_HEAD_DOOMED : 0;
+    head.flags &= (uint8_t)~OTOK_HEAD_DOOMED;
+    if (change->verdict.action == DOOM)
+        head.flags |= OTOK_HEAD_DOOMED;
     otok_head_print(&head, change->head);
     change->record.head = (otok_str){change->head, sizeof change->head};
 }

@@ -19,8 +19,8 @@ static void insert_linked(otok_kit *kit, uint32_t number, uint32_t link, uint32_
     otok_kit_insert(kit, &sample);
 }
 
-static void fetch_and_expect(otok_kit *kit, const uint32_t *asked, size_t n, uint32_t flags, const uint32_t *want, size_t nwant,
-                             const char *what)
+static void fetch_and_expect(otok_kit *kit, const uint32_t *asked, size_t n, uint32_t flags, const uint32_t *want,
+                             size_t nwant, const char *what)
 {
     otok_id ids[8];
     for (size_t i = 0; i < n; i++)
@@ -103,7 +103,8 @@ static void each_once(otok_kit *kit)
     insert_linked(kit, 2, 4, 1);
     insert_linked(kit, 3, 4, 3);
     insert_linked(kit, 4, 0, 0);
-    fetch_and_expect(kit, asked, 2, OTOK_FETCH_LINKS, (const uint32_t[]){1, 2, 4}, 3, "two records with a link in common");
+    fetch_and_expect(kit, asked, 2, OTOK_FETCH_LINKS, (const uint32_t[]){1, 2, 4}, 3,
+                     "two records with a link in common");
     fetch_and_expect(kit, asked, 3, OTOK_FETCH_LINKS, want, 4, "records linked to each other, and one to itself");
     fetch_and_expect(kit, want, 4, OTOK_FETCH_LINKS, want, 4, "a record that is asked for and linked to");
 }
@@ -144,7 +145,8 @@ static void end_of_fetch(otok_kit *kit)
         for (kit->stop_after = 1; kit->stop_after <= 6; kit->stop_after++) {
             otok_kit_fetch(kit, ids, 6, flags, "emit returned 7");
             if (!kit->failed && kit->nrows != kit->stop_after)
-                otok_kit_fail(kit, "fetch emitted %zu records, emit asked for the end at %zu", kit->nrows, kit->stop_after);
+                otok_kit_fail(kit, "fetch emitted %zu records, emit asked for the end at %zu", kit->nrows,
+                              kit->stop_after);
         }
     }
 }
@@ -158,11 +160,13 @@ static void end_of_scan(otok_kit *kit)
         otok_kit_insert(kit, &sample);
     }
     for (uint32_t run = 0; run < 4; run++) {
-        otok_scan scan = otok_kit_scan_of(run < 2 ? OTOK_INDEX_REALM : OTOK_INDEX_ALL, 1, run % 2 * OTOK_SCAN_DESCENDING, 10);
+        otok_scan scan =
+            otok_kit_scan_of(run < 2 ? OTOK_INDEX_REALM : OTOK_INDEX_ALL, 1, run % 2 * OTOK_SCAN_DESCENDING, 10);
         for (kit->stop_after = 1; kit->stop_after <= 6; kit->stop_after++) {
             otok_kit_scan(kit, &scan, "emit returned 7");
             if (!kit->failed && kit->nrows != kit->stop_after)
-                otok_kit_fail(kit, "scan emitted %zu records, emit asked for the end at %zu", kit->nrows, kit->stop_after);
+                otok_kit_fail(kit, "scan emitted %zu records, emit asked for the end at %zu", kit->nrows,
+                              kit->stop_after);
         }
     }
 }
@@ -199,7 +203,8 @@ const otok_clause otok_clauses_fetch[] = {
     {"absent_ids_are_no_error", "an absent one is no error", absent_ids, 0},
     {"fetch_takes_1024_ids", "emits, in any order, those of the `n` ids that exist (1 to OTOK_MAX_FETCH)", many_ids, 0},
     {"links_are_emitted_on_request", "LINKS: emit also the records that those found link to", links_on_request, 0},
-    {"eight_links_are_emitted", "at most OTOK_MAX_LINKS records that fetch emits with this one on request", eight_links, 0},
+    {"eight_links_are_emitted", "at most OTOK_MAX_LINKS records that fetch emits with this one on request", eight_links,
+     0},
     {"each_record_is_emitted_once", "LINKS: each at most once in a call", each_once, 0},
     {"links_are_not_emitted_unasked", "records are emitted with this one on request only", no_links_unasked, 0},
     {"absent_links_are_no_error", "an absent one is no error", absent_links, 0},

@@ -39,7 +39,8 @@ static void mixture_init(otok_kit *kit, struct mixture *mixture)
     mixture->samples[2].record.head = (otok_str){.data = "new", .len = 3};
 }
 
-static void expect_index(otok_kit *kit, uint32_t index, uint8_t fill, const uint32_t *numbers, size_t n, const char *what)
+static void expect_index(otok_kit *kit, uint32_t index, uint8_t fill, const uint32_t *numbers, size_t n,
+                         const char *what)
 {
     otok_scan scan = otok_kit_scan_of(index, fill, 0, 10);
     otok_kit_expect_rows(kit, &scan, numbers, n, what);
@@ -124,7 +125,8 @@ static void assert_guards(otok_kit *kit)
         otok_kit_expect_absent(kit, &sample.record.id, "after INSERT with an ASSERT of another version");
         otok_kit_expect_count(kit, sample.keys[0], 0, "after INSERT with an ASSERT of another version");
     }
-    otok_write writes[] = {{OTOK_WRITE_ASSERT, guard.record.version, &guard.record}, {OTOK_WRITE_INSERT, 0, &sample.record}};
+    otok_write writes[] = {{OTOK_WRITE_ASSERT, guard.record.version, &guard.record},
+                           {OTOK_WRITE_INSERT, 0, &sample.record}};
     otok_group group = {.writes = writes, .n = 2};
     otok_kit_commit(kit, &group, 1);
     otok_kit_expect_result(kit, &group, OTOK_OK, "INSERT with an ASSERT of the stored version");
@@ -175,7 +177,8 @@ static void expect_one_winner(otok_kit *kit, otok_group *groups, const otok_reco
     if (kit->failed)
         return;
     if ((groups[0].result == OTOK_OK) == (groups[1].result == OTOK_OK)) {
-        otok_kit_fail(kit, "%s: %s succeeded, expected exactly one", what, groups[0].result == OTOK_OK ? "both" : "neither");
+        otok_kit_fail(kit, "%s: %s succeeded, expected exactly one", what,
+                      groups[0].result == OTOK_OK ? "both" : "neither");
         return;
     }
     size_t winner = groups[0].result == OTOK_OK ? 0 : 1;
@@ -202,8 +205,10 @@ static void one_winner(otok_kit *kit)
         otok_write rights[] = {{OTOK_WRITE_INSERT, 0, &beside[1].record}, {ops[i], expect, &right.record}};
         otok_group groups[] = {{.writes = lefts, .n = 2}, {.writes = rights, .n = 2}};
         expect_one_winner(kit, groups, &left.record, &right.record, "two groups of one commit that expect the same");
-        otok_kit_expect_absent(kit, &beside[groups[0].result == OTOK_OK].record.id, "the other write of the group that lost");
-        otok_kit_expect_record(kit, &beside[groups[0].result != OTOK_OK].record, "the other write of the group that won");
+        otok_kit_expect_absent(kit, &beside[groups[0].result == OTOK_OK].record.id,
+                               "the other write of the group that lost");
+        otok_kit_expect_record(kit, &beside[groups[0].result != OTOK_OK].record,
+                               "the other write of the group that won");
     }
 }
 
@@ -293,8 +298,10 @@ static void many_groups(otok_kit *kit)
 
 const otok_clause otok_clauses_group[] = {
     {"a_group_is_written_whole", "a group is atomic when its result is OTOK_OK", whole_group, 0},
-    {"a_conflicting_group_writes_nothing", "otherwise OTOK_E_CONFLICT, and nothing of that group is written", all_or_nothing, 0},
-    {"an_assert_guards_its_group", "ASSERT: the stored record has the version `expect`, or nothing is written", assert_guards, 0},
+    {"a_conflicting_group_writes_nothing", "otherwise OTOK_E_CONFLICT, and nothing of that group is written",
+     all_or_nothing, 0},
+    {"an_assert_guards_its_group", "ASSERT: the stored record has the version `expect`, or nothing is written",
+     assert_guards, 0},
     {"groups_are_independent", "commit writes groups of records, each group all or nothing", independent, 0},
     {"each_group_gets_its_own_result", "gives every group its result, and returns OTOK_OK", own_result, 0},
     {"of_two_groups_one_succeeds", "at most one of two that expect the same version succeeds", one_winner, 0},

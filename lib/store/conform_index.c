@@ -176,8 +176,8 @@ static void scan_at_once(otok_kit *kit)
             otok_kit_expect_same(kit, &sample.record, kit->rows[0], "the row of a scan right after a write");
         sample.record.version++;
         sample.record.head.data = kit->noise + i;
-        otok_kit_write(kit, i % 2 == 0 ? OTOK_WRITE_PUT : OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK,
-                       "PUT and HEAD in turn");
+        otok_kit_write(kit, i % 2 == 0 ? OTOK_WRITE_PUT : OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record,
+                       OTOK_OK, "PUT and HEAD in turn");
     }
     otok_kit_write(kit, OTOK_WRITE_DELETE, sample.record.version, &sample.record, OTOK_OK, "DELETE");
     otok_kit_expect_rows(kit, &scan, NULL, 0, "right after DELETE");

@@ -113,7 +113,8 @@ void otok_kit_commit(otok_kit *kit, otok_group *groups, size_t n)
         return;
     int rc = otok_store_commit(kit->store, groups, n, &err);
     if (rc != OTOK_OK)
-        otok_kit_fail(kit, "commit of %zu groups returned %s (%s), expected OTOK_OK", n, otok_error_name(rc), err.message);
+        otok_kit_fail(kit, "commit of %zu groups returned %s (%s), expected OTOK_OK", n, otok_error_name(rc),
+                      err.message);
 }
 
 void otok_kit_expect_result(otok_kit *kit, const otok_group *group, int result, const char *what)
@@ -123,7 +124,8 @@ void otok_kit_expect_result(otok_kit *kit, const otok_group *group, int result, 
                       otok_error_name(group->result), group->error.message);
 }
 
-void otok_kit_write(otok_kit *kit, uint32_t op, uint64_t expect, const otok_record *record, int result, const char *what)
+void otok_kit_write(otok_kit *kit, uint32_t op, uint64_t expect, const otok_record *record, int result,
+                    const char *what)
 {
     otok_write write = {.op = op, .expect = expect, .record = record};
     otok_group group = {.writes = &write, .n = 1};
@@ -188,10 +190,11 @@ static int collect(void *arg, const otok_record *record)
 static void expect_read(otok_kit *kit, const char *function, int rc, const otok_error *err, const char *what)
 {
     if (rc != OTOK_OK)
-        otok_kit_fail(kit, "%s: %s returned %s (%s), expected OTOK_OK", what, function, otok_error_name(rc), err->message);
+        otok_kit_fail(kit, "%s: %s returned %s (%s), expected OTOK_OK", what, function, otok_error_name(rc),
+                      err->message);
     if (kit->stop_after != 0 && kit->nrows > kit->stop_after)
-        otok_kit_fail(kit, "%s: %s emitted %zu records; emit asked for the end at record %zu", what, function, kit->nrows,
-                      kit->stop_after);
+        otok_kit_fail(kit, "%s: %s emitted %zu records; emit asked for the end at record %zu", what, function,
+                      kit->nrows, kit->stop_after);
 }
 
 void otok_kit_fetch(otok_kit *kit, const otok_id *ids, size_t n, uint32_t flags, const char *what)
@@ -240,7 +243,8 @@ static void expect_bytes(otok_kit *kit, const char *member, otok_str want, otok_
         const uint8_t *a = want.data, *b = seen.data;
         while (a[at] == b[at])
             at++;
-        otok_kit_fail(kit, "%s: %s differs at byte %zu of %zu: 0x%02x, expected 0x%02x", what, member, at, want.len, b[at], a[at]);
+        otok_kit_fail(kit, "%s: %s differs at byte %zu of %zu: 0x%02x, expected 0x%02x", what, member, at, want.len,
+                      b[at], a[at]);
     }
 }
 
@@ -250,8 +254,9 @@ static void expect_keys(otok_kit *kit, const otok_record *want, const otok_recor
     expect_u64(kit, "nkeys", want->nkeys, seen->nkeys, what);
     for (size_t i = 0; i < want->nkeys && !kit->failed; i++) {
         size_t j = 0;
-        while (j < seen->nkeys && (seen->keys[j].index != want->keys[i].index ||
-                                   memcmp(seen->keys[j].digest, want->keys[i].digest, sizeof want->keys[i].digest) != 0))
+        while (j < seen->nkeys &&
+               (seen->keys[j].index != want->keys[i].index ||
+                memcmp(seen->keys[j].digest, want->keys[i].digest, sizeof want->keys[i].digest) != 0))
             j++;
         if (j == seen->nkeys)
             otok_kit_fail(kit, "%s: the key of index %" PRIu32 " is missing or another", what, want->keys[i].index);
@@ -262,7 +267,8 @@ void otok_kit_expect_same(otok_kit *kit, const otok_record *want, const otok_rec
 {
     if (kit->failed)
         return;
-    expect_bytes(kit, "id", (otok_str){want->id.bytes, sizeof want->id}, (otok_str){seen->id.bytes, sizeof seen->id}, what);
+    expect_bytes(kit, "id", (otok_str){want->id.bytes, sizeof want->id}, (otok_str){seen->id.bytes, sizeof seen->id},
+                 what);
     expect_u64(kit, "size", sizeof(otok_record), seen->size, what);
     expect_u64(kit, "kind", want->kind, seen->kind, what);
     expect_u64(kit, "version", want->version, seen->version, what);

@@ -18,7 +18,8 @@ static void insert_at(otok_kit *kit, uint32_t number, int64_t created_us, int64_
     otok_kit_insert(kit, &sample);
 }
 
-static void expect_order(otok_kit *kit, uint32_t index, uint32_t flags, const uint32_t *numbers, size_t n, const char *what)
+static void expect_order(otok_kit *kit, uint32_t index, uint32_t flags, const uint32_t *numbers, size_t n,
+                         const char *what)
 {
     otok_scan scan = otok_kit_scan_of(index, 1, flags, OTOK_MAX_FETCH);
     otok_kit_expect_rows(kit, &scan, numbers, n, what);
@@ -44,7 +45,8 @@ static void by_id(otok_kit *kit)
 }
 
 /* Record i has the i-th time, in both orders. */
-static const int64_t signed_times[] = {INT64_MIN, INT64_MIN + 1, -4294967296, -256, -1, 0, 1, 255, 256, 4294967296, INT64_MAX};
+static const int64_t signed_times[] = {INT64_MIN, INT64_MIN + 1, -4294967296, -256,       -1,       0,
+                                       1,         255,           256,         4294967296, INT64_MAX};
 enum { SIGNED_TIMES = sizeof signed_times / sizeof signed_times[0] };
 
 static void with_signs(otok_kit *kit)
@@ -85,7 +87,8 @@ static void insert_six(otok_kit *kit)
 }
 
 /* Begins behind record `number`, stored or not, of `stored`: what follows it in both directions, in three indexes. */
-static void expect_after(otok_kit *kit, uint32_t number, int64_t time_us, const uint32_t *stored, size_t n, const char *what)
+static void expect_after(otok_kit *kit, uint32_t number, int64_t time_us, const uint32_t *stored, size_t n,
+                         const char *what)
 {
     static const uint32_t indexes[] = {OTOK_INDEX_REALM, OTOK_INDEX_SWEEP, OTOK_INDEX_ALL};
     uint32_t below[8], above[8];
@@ -152,11 +155,12 @@ static void limit(otok_kit *kit)
     otok_kit_insert_range(kit, 0, N, with_realm);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         for (uint32_t run = 0; run < 4; run++) {
-            otok_scan scan =
-                otok_kit_scan_of(run < 2 ? OTOK_INDEX_REALM : OTOK_INDEX_ALL, 1, run % 2 * OTOK_SCAN_DESCENDING, limits[i]);
+            otok_scan scan = otok_kit_scan_of(run < 2 ? OTOK_INDEX_REALM : OTOK_INDEX_ALL, 1,
+                                              run % 2 * OTOK_SCAN_DESCENDING, limits[i]);
             otok_kit_scan(kit, &scan, "a key of 1054 records");
             if (!kit->failed && kit->nrows != limits[i])
-                otok_kit_fail(kit, "a scan of 1054 records emitted %zu, the limit is %u", kit->nrows, (unsigned)limits[i]);
+                otok_kit_fail(kit, "a scan of 1054 records emitted %zu, the limit is %u", kit->nrows,
+                              (unsigned)limits[i]);
         }
     }
 }
@@ -174,8 +178,8 @@ static void pages(otok_kit *kit)
             for (size_t i = 0; i < kit->nrows && !kit->failed; i++, seen++) {
                 uint32_t want = flags != 0 ? N - 1 - seen : seen, number = otok_get_u32(kit->rows[i]->id.bytes);
                 if (number != want)
-                    otok_kit_fail(kit, "in pages of %u, row %u is record %u, expected %u", (unsigned)size, (unsigned)seen,
-                                  (unsigned)number, (unsigned)want);
+                    otok_kit_fail(kit, "in pages of %u, row %u is record %u, expected %u", (unsigned)size,
+                                  (unsigned)seen, (unsigned)number, (unsigned)want);
                 scan.after = kit->rows[i]->id;
                 scan.after_us = kit->rows[i]->created_us;
             }
@@ -211,17 +215,20 @@ static void sweep_moves(otok_kit *kit)
     sample.record.version++;
     otok_kit_write(kit, OTOK_WRITE_PUT, sample.record.version - 1, &sample.record, OTOK_OK, "PUT of another sweep_us");
     expect_order(kit, OTOK_INDEX_SWEEP, 0, (const uint32_t[]){2, 1, 3}, 3, "after PUT of another sweep_us");
-    expect_order(kit, OTOK_INDEX_REALM, 0, (const uint32_t[]){1, 2, 3}, 3, "the other indexes after PUT of another sweep_us");
+    expect_order(kit, OTOK_INDEX_REALM, 0, (const uint32_t[]){1, 2, 3}, 3,
+                 "the other indexes after PUT of another sweep_us");
     otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_SWEEP, 1), 3, "after PUT of another sweep_us");
     sample.record.sweep_us = 1;
     sample.record.version++;
     otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK, "HEAD");
-    expect_order(kit, OTOK_INDEX_SWEEP, 0, (const uint32_t[]){2, 1, 3}, 3, "after a HEAD whose record has another sweep_us");
+    expect_order(kit, OTOK_INDEX_SWEEP, 0, (const uint32_t[]){2, 1, 3}, 3,
+                 "after a HEAD whose record has another sweep_us");
 }
 
 static void all_by_id(otok_kit *kit)
 {
-    static const uint32_t numbers[] = {5, 0xfffffffe, 3, 0x80000000, 1, 7}, want[] = {1, 3, 5, 7, 0x80000000, 0xfffffffe};
+    static const uint32_t numbers[] = {5, 0xfffffffe, 3, 0x80000000, 1, 7},
+                          want[] = {1, 3, 5, 7, 0x80000000, 0xfffffffe};
     otok_sample sample;
     for (uint32_t i = 0; i < 6; i++) {
         otok_kit_sample(kit, &sample, numbers[i]);
@@ -256,7 +263,8 @@ static void all_kinds(otok_kit *kit)
 }
 
 const otok_clause otok_clauses_order[] = {
-    {"an_index_is_in_order_of_created_us", "under a key of every other index in the order of (created_us, id)", by_created, 0},
+    {"an_index_is_in_order_of_created_us", "under a key of every other index in the order of (created_us, id)",
+     by_created, 0},
     {"equal_times_are_in_order_of_id", "in the order of (created_us, id), (sweep_us, id)", by_id, 0},
     {"times_have_signs", "created_us and sweep_us are int64_t", with_signs, 0},
     {"descending_walks_from_the_end", "DESCENDING: from the end", descending, 0},

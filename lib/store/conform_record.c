@@ -36,7 +36,8 @@ static void opaque_bytes(otok_kit *kit)
     otok_kit_add_key(&sample, OTOK_INDEX_SUBJECT, 9);
     sample.keys[0].digest[5] = 0;
     otok_kit_add_link(&sample, 0);
-    sample.record.realm = sample.record.subject = sample.record.client = sample.record.head = sample.record.body = bytes;
+    sample.record.realm = sample.record.subject = sample.record.client = sample.record.head = sample.record.body =
+        bytes;
     insert_and_expect(kit, &sample, "bytes that are no text");
 }
 
@@ -78,9 +79,9 @@ static void full_members(otok_kit *kit)
 /* Sizes around which engines change how they keep a value: overflow pages, TOAST, the map's page. */
 static void body_sizes(otok_kit *kit)
 {
-    static const size_t sizes[] = {1,    2,    255,  256,  1023, 1024, 1999, 2000,  2001,  2038,  2039,  2040,  2041,
-                                   2047, 2048, 4000, 4079, 4080, 4081, 4096, 4097, 8100,  8160,  8175,  8191,  8192,
-                                   8193, 9999, 16384, 32767, 32768, 65535, 65536};
+    static const size_t sizes[] = {1,    2,    255,  256,  1023, 1024, 1999,  2000,  2001,  2038,  2039,
+                                   2040, 2041, 2047, 2048, 4000, 4079, 4080,  4081,  4096,  4097,  8100,
+                                   8160, 8175, 8191, 8192, 8193, 9999, 16384, 32767, 32768, 65535, 65536};
     enum { N = sizeof sizes / sizeof sizes[0] };
     otok_sample sample;
     for (uint32_t i = 0; i < N; i++) {
@@ -127,7 +128,8 @@ static void whole_numbers(otok_kit *kit)
         insert_and_expect(kit, &sample, "numbers at their bounds");
     }
     sample.record.version = 0;
-    otok_kit_write(kit, OTOK_WRITE_PUT, UINT64_MAX, &sample.record, OTOK_OK, "PUT that takes the version from 2^64 - 1 to 0");
+    otok_kit_write(kit, OTOK_WRITE_PUT, UINT64_MAX, &sample.record, OTOK_OK,
+                   "PUT that takes the version from 2^64 - 1 to 0");
     otok_kit_expect_record(kit, &sample.record, "after the version went from 2^64 - 1 to 0");
 }
 
@@ -154,7 +156,8 @@ const otok_clause otok_clauses_record[] = {
      full_members, 0},
     {"bodies_of_every_size_are_kept", "a body has at most OTOK_MAX_BODY bytes, opaque", body_sizes, 0},
     {"every_kind_is_stored", "the kinds of record are 1 to 7", every_kind, 0},
-    {"numbers_keep_all_their_bits", "version is 64 bits and wraps, created_us and sweep_us are signed 64 bits", whole_numbers, 0},
+    {"numbers_keep_all_their_bits", "version is 64 bits and wraps, created_us and sweep_us are signed 64 bits",
+     whole_numbers, 0},
     {"ids_are_compared_bytewise", "16 bytes, unique over realms and kinds; compared bytewise", whole_ids, 0},
     {NULL, NULL, NULL, 0},
 };

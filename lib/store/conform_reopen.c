@@ -102,7 +102,8 @@ static void guards(otok_kit *kit)
     write_and_reopen(kit);
     shape(kit, &sample, 3);
     otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &sample.record, OTOK_E_CONFLICT, "INSERT over a record, opened again");
-    otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_E_CONFLICT, "stale HEAD, opened again");
+    otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_E_CONFLICT,
+                   "stale HEAD, opened again");
     sample.record.version++;
     otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK, "HEAD, opened again");
     otok_kit_open(kit, 0);

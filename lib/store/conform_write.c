@@ -7,10 +7,18 @@
 
 #include <string.h>
 
-static const char *const stale_names[] = {"", "", "PUT at another version", "HEAD at another version",
-                                          "DELETE at another version", "ASSERT of another version"};
-static const char *const nothing_names[] = {"", "", "PUT of an id that is not there", "HEAD of an id that is not there",
-                                            "DELETE of an id that is not there", "ASSERT of an id that is not there"};
+static const char *const stale_names[] = {"",
+                                          "",
+                                          "PUT at another version",
+                                          "HEAD at another version",
+                                          "DELETE at another version",
+                                          "ASSERT of another version"};
+static const char *const nothing_names[] = {"",
+                                            "",
+                                            "PUT of an id that is not there",
+                                            "HEAD of an id that is not there",
+                                            "DELETE of an id that is not there",
+                                            "ASSERT of an id that is not there"};
 
 /* A stored record with keys and a link, and another that is to take its place. */
 struct change {
@@ -64,7 +72,8 @@ static void insert_over(otok_kit *kit)
     expect_before(kit, &change, "after INSERT over a record");
     for (uint32_t kind = OTOK_RECORD_CUTOFF; kind <= OTOK_RECORD_TOMBSTONE; kind++) {
         change.after.record.kind = kind;
-        otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &change.after.record, OTOK_E_CONFLICT, "INSERT over a record of another kind");
+        otok_kit_write(kit, OTOK_WRITE_INSERT, 0, &change.after.record, OTOK_E_CONFLICT,
+                       "INSERT over a record of another kind");
     }
     otok_kit_write(kit, OTOK_WRITE_INSERT, change.before.record.version, &change.before.record, OTOK_E_CONFLICT,
                    "INSERT of what is stored already");
@@ -93,7 +102,8 @@ static void put_keeps_created(otok_kit *kit)
     otok_kit_write(kit, OTOK_WRITE_PUT, change.before.record.version, &change.after.record, OTOK_OK, "PUT");
     change.after.record.created_us = change.before.record.created_us;
     otok_kit_expect_record(kit, &change.after.record, "after a PUT whose record has another created_us");
-    otok_kit_expect_rows(kit, &scan, (const uint32_t[]){1, 2}, 2, "an index's order after a PUT with another created_us");
+    otok_kit_expect_rows(kit, &scan, (const uint32_t[]){1, 2}, 2,
+                         "an index's order after a PUT with another created_us");
 }
 
 static void put_moves_entries(otok_kit *kit)
@@ -185,7 +195,8 @@ static void head_sizes(otok_kit *kit)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         sample.record.version++;
         sample.record.head = (otok_str){.data = kit->noise + i, .len = sizes[i]};
-        otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK, "HEAD of another size");
+        otok_kit_write(kit, OTOK_WRITE_HEAD, sample.record.version - 1, &sample.record, OTOK_OK,
+                       "HEAD of another size");
         otok_kit_expect_record(kit, &sample.record, "after a HEAD of another size");
     }
 }
@@ -198,7 +209,8 @@ static void versions_move(otok_kit *kit)
     for (uint32_t i = 0; i < 12; i++) {
         uint32_t op = i % 3 == 1 ? OTOK_WRITE_PUT : OTOK_WRITE_HEAD;
         sample.record.version++;
-        otok_kit_write(kit, op, sample.record.version - 1, &sample.record, OTOK_OK, "a write that expects the last one's version");
+        otok_kit_write(kit, op, sample.record.version - 1, &sample.record, OTOK_OK,
+                       "a write that expects the last one's version");
         otok_kit_write(kit, op, sample.record.version - 1, &sample.record, OTOK_E_CONFLICT, "the same write once more");
     }
     otok_kit_expect_record(kit, &sample.record, "after twelve writes");
@@ -236,10 +248,12 @@ static void assert_changes_nothing(otok_kit *kit)
     change_init(kit, &change);
     otok_record only_id = {.size = sizeof only_id, .id = change.before.record.id};
     for (int i = 0; i < 2; i++) {
-        otok_kit_write(kit, OTOK_WRITE_ASSERT, change.before.record.version, &only_id, OTOK_OK, "ASSERT of the stored version");
+        otok_kit_write(kit, OTOK_WRITE_ASSERT, change.before.record.version, &only_id, OTOK_OK,
+                       "ASSERT of the stored version");
         expect_before(kit, &change, "after ASSERT");
     }
-    otok_kit_write(kit, OTOK_WRITE_ASSERT, change.before.record.version, &change.after.record, OTOK_OK, "ASSERT with a record");
+    otok_kit_write(kit, OTOK_WRITE_ASSERT, change.before.record.version, &change.after.record, OTOK_OK,
+                   "ASSERT with a record");
     expect_before(kit, &change, "after an ASSERT whose record differs in everything");
 }
 
@@ -257,7 +271,8 @@ static void insert_again(otok_kit *kit)
     otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 1), 0, "a key of the deleted record");
     otok_kit_expect_count(kit, otok_kit_key(OTOK_INDEX_REALM, 4), 1, "a key of the record in its place");
     stale.version++;
-    otok_kit_write(kit, OTOK_WRITE_HEAD, stale.version - 1, &stale, OTOK_E_CONFLICT, "HEAD of the deleted record's version");
+    otok_kit_write(kit, OTOK_WRITE_HEAD, stale.version - 1, &stale, OTOK_E_CONFLICT,
+                   "HEAD of the deleted record's version");
 }
 
 static void tombstone(otok_kit *kit)
@@ -291,8 +306,10 @@ const otok_clause otok_clauses_write[] = {
     {"put_keeps_created_us", "PUT: created_us stays", put_keeps_created, 0},
     {"put_moves_index_entries", "PUT replaces the keys", put_moves_entries, 0},
     {"stale_put_conflicts", "at another version than `expect`: OTOK_E_CONFLICT, and nothing is written", stale_put, 0},
-    {"stale_head_conflicts", "at another version than `expect`: OTOK_E_CONFLICT, and nothing is written", stale_head, 0},
-    {"stale_delete_conflicts", "at another version than `expect`: OTOK_E_CONFLICT, and nothing is written", stale_delete, 0},
+    {"stale_head_conflicts", "at another version than `expect`: OTOK_E_CONFLICT, and nothing is written", stale_head,
+     0},
+    {"stale_delete_conflicts", "at another version than `expect`: OTOK_E_CONFLICT, and nothing is written",
+     stale_delete, 0},
     {"stale_assert_conflicts", "at another version than `expect`: OTOK_E_CONFLICT", stale_assert, 0},
     {"writes_to_nothing_conflict", "PUT, HEAD, DELETE and ASSERT need a stored record", writes_to_nothing, 0},
     {"head_changes_head_and_version_only", "HEAD replaces head and version, nothing else", head_only, 0},

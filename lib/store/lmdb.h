@@ -157,6 +157,9 @@ int otok_lmdb_folder_check(const otok_lmdb_env *env, const char *name, bool *exi
 /* The path of the folder for LMDB: of the descriptor where there is /proc, so that nobody can exchange it.  PATH_MAX bytes. */
 void otok_lmdb_folder_path(const otok_lmdb_env *env, const char *name, char *out, size_t size);
 
+/* What an error of LMDB's was: EIO is also a disk that is full. */
+int otok_lmdb_folder_errno(const otok_lmdb_env *env, int rc);
+
 /* Gives lock.mdb its blocks; never called while LMDB has it open in this process. */
 int otok_lmdb_folder_allocate_lock(otok_lmdb_env *env, otok_error *err);
 

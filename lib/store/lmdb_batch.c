@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/statvfs.h>
 
 enum { MOST_TRIES = 100 }; /* more than an address space can double, and a bound for what should not be */
 
@@ -69,13 +68,6 @@ static void keep_reserve(otok_lmdb_env *env)
     else if (!is_full(rc))
         env->reserve_works = false;
     env->low = is_full(rc);
-}
-
-/* LMDB calls a short write EIO; on a disk without room that is what it means. */
-static bool disk_is_full(const otok_lmdb_env *env)
-{
-    struct statvfs fs;
-    return fstatvfs(env->folder, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < RESERVE;
 }
 
 /* ---------------------------------------------------------------------------------------------------- failures */
@@ -135,8 +127,7 @@ static outcome fail_commit(otok_lmdb_env *env, otok_group **groups, size_t n, in
 {
     if (has_panicked(env))
         return fail_uncertain(env, groups, n, rc);
-    if (rc == EIO && disk_is_full(env))
-        rc = ENOSPC;
+    rc = otok_lmdb_folder_errno(env, rc);
     if (is_full(rc) || rc == ENOMEM || rc == EINTR || rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
         return fail_clean(env, groups, n, rc);
     return fail_uncertain(env, groups, n, rc);

@@ -17,7 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+/* Less than this is no room: LMDB writes many pages at once. */
+static const uint64_t LEAST_ROOM = (uint64_t)1 << 20;
 
 static const char DATA_NAME[] = "data.mdb";
 static const char NEW_NAME[] = "data.new"; /* one that is being made */
@@ -174,6 +178,15 @@ int otok_lmdb_folder_prepare(otok_lmdb_env *env, otok_error *err)
     if (rc == OTOK_OK)
         rc = otok_lmdb_folder_check(env, LMDB_LOCK_NAME, &exists, err);
     return rc;
+}
+
+/* LMDB calls a short write EIO; on a disk without room that is what it means. */
+int otok_lmdb_folder_errno(const otok_lmdb_env *env, int rc)
+{
+    struct statvfs fs;
+    if (rc != EIO || fstatvfs(env->folder, &fs) != 0)
+        return rc;
+    return (uint64_t)fs.f_bavail * fs.f_frsize < LEAST_ROOM ? ENOSPC : rc;
 }
 
 static int fallocate_all(int fd, off_t from, off_t to)

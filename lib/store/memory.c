@@ -194,7 +194,8 @@ static size_t find_all(const struct memory *memory, const otok_id *ids, size_t n
     return nfound;
 }
 
-static int memory_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err)
+static int memory_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                        otok_error *err)
 {
     enum { AT_ONCE = 4, ROOM = AT_ONCE * (1 + OTOK_MAX_LINKS) };
     struct memory *memory = self;

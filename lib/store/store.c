@@ -33,7 +33,8 @@ int otok_store_open(const otok_store_vtab *vtab, void *self, otok_store **out, o
     if (known.fetch == NULL || known.commit == NULL || known.scan == NULL || known.count == NULL || known.close == NULL)
         return otok_fail(err, OTOK_E_UNSUPPORTED, "vtab lacks one of fetch, commit, scan, count, close");
     if ((known.guarantees & OTOK_STORE_ATOMIC_GROUPS) == 0)
-        return otok_fail(err, OTOK_E_UNSUPPORTED, "vtab.guarantees: a store without OTOK_STORE_ATOMIC_GROUPS is of no use");
+        return otok_fail(err, OTOK_E_UNSUPPORTED,
+                         "vtab.guarantees: a store without OTOK_STORE_ATOMIC_GROUPS is of no use");
 
     otok_store *store = otok_calloc(1, sizeof *store);
     char *name = otok_strdup(known.name != NULL ? known.name : "custom");
@@ -90,7 +91,8 @@ static int answer(const otok_store *store, const char *function, int rc, const o
     return rc;
 }
 
-int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err)
+int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                     otok_error *err)
 {
     const char *fault = store != NULL ? otok_fetch_fault(ids, n, flags, emit) : "store is required";
     if (fault != NULL)

@@ -46,8 +46,9 @@ typedef struct otok_tree_node {
 void otok_tree_insert(otok_tree_node **root, otok_tree_node *node);
 void otok_tree_remove(otok_tree_node **root, const otok_tree_key *key);
 otok_tree_node *otok_tree_find(otok_tree_node *root, const otok_tree_key *key);
-otok_tree_node *otok_tree_at(otok_tree_node *root, size_t rank);                       /* rank < size of the tree */
-size_t otok_tree_rank(const otok_tree_node *root, const otok_tree_key *key, bool above); /* how many are below, or not above */
+otok_tree_node *otok_tree_at(otok_tree_node *root, size_t rank); /* rank < size of the tree */
+size_t otok_tree_rank(const otok_tree_node *root, const otok_tree_key *key,
+                      bool above); /* how many are below, or not above */
 
 /* ---------------------------------------------------------------------------------------------------- conform_kit.c */
 
@@ -99,9 +100,11 @@ void otok_kit_body(const otok_kit *kit, otok_sample *sample, size_t offset, size
 
 /* Writes, each checked to have the result it should. */
 void otok_kit_commit(otok_kit *kit, otok_group *groups, size_t n);
-void otok_kit_write(otok_kit *kit, uint32_t op, uint64_t expect, const otok_record *record, int result, const char *what);
+void otok_kit_write(otok_kit *kit, uint32_t op, uint64_t expect, const otok_record *record, int result,
+                    const char *what);
 void otok_kit_insert(otok_kit *kit, const otok_sample *sample);
-void otok_kit_insert_range(otok_kit *kit, uint32_t first, uint32_t n, void (*shape)(otok_kit *kit, otok_sample *sample));
+void otok_kit_insert_range(otok_kit *kit, uint32_t first, uint32_t n,
+                           void (*shape)(otok_kit *kit, otok_sample *sample));
 void otok_kit_expect_result(otok_kit *kit, const otok_group *group, int result, const char *what);
 
 /* Reads. */

@@ -27,7 +27,8 @@ int main(int argc, char **argv)
     test_fixture *f = test_open(in_memory ? TEST_MEMORY : TEST_LMDB);
     test_stress sum = test_stress_refresh(f, threads, seconds);
     test_close(f);
-    (void)printf("%zu threads, %.1f s: %llu refreshes (%.0f/s): %llu advanced, %llu retried, %llu kept, %llu refused; generation %u\n",
+    (void)printf("%zu threads, %.1f s: %llu refreshes (%.0f/s): %llu advanced, %llu retried, %llu kept, %llu refused; "
+                 "generation %u\n",
                  threads, sum.seconds, (unsigned long long)sum.calls, (double)sum.calls / sum.seconds,
                  (unsigned long long)sum.advanced, (unsigned long long)sum.retried, (unsigned long long)sum.kept,
                  (unsigned long long)sum.refused, sum.generation);

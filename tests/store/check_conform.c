@@ -131,7 +131,8 @@ START_TEST(every_seed_leads_to_the_same_verdict)
     for (uint64_t seed = 0; seed < 20; seed++) {
         otok_error err = {0};
         otok_conform kit = {.size = sizeof kit, .open = open_memory, .seed = seed};
-        ck_assert_msg(otok_store_conform(&kit, &err) == OTOK_OK, "seed %llu: %s", (unsigned long long)seed, err.message);
+        ck_assert_msg(otok_store_conform(&kit, &err) == OTOK_OK, "seed %llu: %s", (unsigned long long)seed,
+                      err.message);
     }
 }
 END_TEST

@@ -9,7 +9,7 @@
 #include "support/fixture.h"
 
 /* Thumbprints, as a host hands them over: base64url SHA-256. */
-#define TEST_JKT "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+#define TEST_JKT       "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 #define TEST_OTHER_JKT "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
 enum { TEST_DAY_S = 86400 };

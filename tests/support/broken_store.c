@@ -1,5 +1,5 @@
 /*
- * broken_store.c - failures on demand; the faults are in broken_engine.c.
+ * broken_store.c - failures on demand; the faults are in broken_write.c and broken_read.c.
  *
  * SPDX-License-Identifier: MIT
  */

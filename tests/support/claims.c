@@ -5,6 +5,7 @@
  */
 #include "support/claims.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +71,8 @@ void test_expect_text(const cJSON *object, const char *name, const char *expecte
         return;
     }
     const char *got = cJSON_GetStringValue(member(object, name));
-    ck_assert_msg(got != NULL && strcmp(got, expected) == 0, "%s is %s, not %s", name, got != NULL ? got : "no text", expected);
+    ck_assert_msg(got != NULL && strcmp(got, expected) == 0, "%s is %s, not %s", name, got != NULL ? got : "no text",
+                  expected);
 }
 
 int64_t test_number(const cJSON *object, const char *name)
@@ -114,12 +116,13 @@ void test_expect_nothing_empty(const cJSON *json)
     }
 }
 
-void test_at_hash(const char *access_token, char out[23])
+void test_expect_at_hash(const cJSON *id_token, const char *access_token, const char *alg)
 {
-    otok_error err;
-    uint8_t digest[OTOK_SHA256_SIZE];
-    otok_str text = otok_str_of(access_token);
-    test_assert_code(OTOK_OK, otok_sha256(&text, 1, digest, &err));
-    otok_base64url(digest, OTOK_SHA256_SIZE / 2, out);
-    out[22] = '\0';
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char expected[EVP_MAX_MD_SIZE] = "";
+    unsigned size = 0;
+    const EVP_MD *hash = strcmp(alg, "EdDSA") == 0 ? EVP_sha512() : EVP_sha256();
+    ck_assert_int_eq(EVP_Digest(access_token, strlen(access_token), digest, &size, hash, NULL), 1);
+    otok_base64url(digest, size / 2, expected);
+    test_expect_text(id_token, "at_hash", expected);
 }

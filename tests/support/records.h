@@ -1,5 +1,6 @@
 /*
- * records.h - a look into a store behind the library's back: whether anything was written, and records put back as they were.
+ * records.h - a look into a store behind the library's back: whether anything was written, and records put back as
+ * they were.
  *
  * SPDX-License-Identifier: MIT
  */

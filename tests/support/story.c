@@ -51,6 +51,16 @@ const otok_tokens *test_next(test_fixture *f, const char *token)
     return test_answered(f, &request);
 }
 
+const otok_tokens *test_rotated(test_fixture *f, const otok_tokens *tokens, uint32_t n)
+{
+    while (tokens->generation < n) {
+        test_advance_s(f, 60);
+        tokens = test_next(f, tokens->offline_token);
+        ck_assert_int_eq(tokens->outcome, OTOK_OUTCOME_ADVANCED);
+    }
+    return tokens;
+}
+
 /* "otok_" and more of base64url than any name of ours has. */
 static bool shows_token(const char *message)
 {
@@ -98,11 +108,24 @@ void test_not_granted(test_fixture *f, const otok_grant *grant, int code, const 
     int rc = otok_issue(f->service, grant, &tokens, &err);
     if (rc == OTOK_OK)
         otok_tokens_free(tokens);
-    ck_assert_msg(rc == code, "%s: expected %s, got %s: %s", field, otok_error_name(code), otok_error_name(rc), err.message);
+    ck_assert_msg(rc == code, "%s: expected %s, got %s: %s", field, otok_error_name(code), otok_error_name(rc),
+                  err.message);
     expect_failure(code, rc, &err, tokens);
     ck_assert_msg(strstr(err.message, field) != NULL, "the message does not name %s: %s", field, err.message);
     ck_assert_msg(state == test_store_state(f->store), "%s: something was written", field);
     ck_assert_uint_eq(events, f->nevents);
+}
+
+void test_not_refreshed(test_fixture *f, const otok_refresh_request *request, int code, const char *field)
+{
+    otok_error err = {0};
+    otok_tokens *tokens = NULL;
+    uint64_t state = test_store_state(f->store);
+    int rc = otok_refresh(f->service, request, &tokens, &err);
+    otok_tokens_free(tokens);
+    ck_assert_msg(rc == code, "%s: expected %s, got %s", field, otok_error_name(code), otok_error_name(rc));
+    ck_assert_msg(strstr(err.message, field) != NULL, "the message does not name %s: %s", field, err.message);
+    ck_assert_msg(state == test_store_state(f->store), "%s: something was written", field);
 }
 
 void test_dead(test_fixture *f, const char *token, int code)
@@ -116,6 +139,15 @@ void test_expect_same(const otok_tokens *a, const otok_tokens *b)
     ck_assert_str_eq(a->offline_token, b->offline_token);
     ck_assert_str_eq(a->session_id, b->session_id);
     ck_assert_uint_eq(a->generation, b->generation);
+}
+
+otok_mac_key *test_mac_key(uint8_t byte)
+{
+    uint8_t bytes[OTOK_KEY_SIZE];
+    otok_mac_key *key = NULL;
+    memset(bytes, byte, sizeof bytes);
+    test_assert_code(OTOK_OK, otok_mac_key_new(bytes, &key, NULL));
+    return key;
 }
 
 otok_peer test_peer(const char *jkt, const char *x5t_s256, const char *ip, const char *user_agent)

@@ -11,7 +11,10 @@
 #include <sched.h>
 #include <string.h>
 
-enum { STEP_S = 5, ROUND = 2 }; /* of a retry window of 10 s; refreshes of each thread, the second of which began in this step */
+enum {
+    STEP_S = 5,
+    ROUND = 2
+}; /* of a retry window of 10 s; refreshes of each thread, the second of which began in this step */
 
 typedef struct stress {
     test_fixture *f;
@@ -32,9 +35,9 @@ static void count(stress *s, int rc, const otok_tokens *tokens)
             __atomic_store_n(&s->sum.first_refusal, rc, __ATOMIC_RELAXED);
         return;
     }
-    outcome = tokens->outcome == OTOK_OUTCOME_ADVANCED ? &s->sum.advanced
-            : tokens->outcome == OTOK_OUTCOME_RETRIED  ? &s->sum.retried
-                                                       : &s->sum.kept;
+    outcome = tokens->outcome == OTOK_OUTCOME_ADVANCED  ? &s->sum.advanced
+              : tokens->outcome == OTOK_OUTCOME_RETRIED ? &s->sum.retried
+                                                        : &s->sum.kept;
     __atomic_add_fetch(outcome, 1, __ATOMIC_RELAXED);
 }
 

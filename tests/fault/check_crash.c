@@ -1,0 +1,73 @@
+/*
+ * check_crash.c - the kill -9 loop in short: nothing that was acknowledged is lost, whoever is killed, whenever (I6, R7, R8, V5, S4).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdio.h>
+
+#include "support/crash.h"
+#include "support/fixture.h"
+
+enum { SEED = 20260101 };
+
+static crash_report run(crash_plan plan, bool *well)
+{
+    crash_report report;
+    char *folder = test_new_folder();
+    plan.folder = folder;
+    plan.seed = SEED;
+    *well = crash_run(&plan, &report);
+    test_remove_folder(folder);
+    printf("%llu kills, %llu operations acknowledged, %llu in flight, %llu lost\n", (unsigned long long)report.kills,
+           (unsigned long long)report.acknowledged, (unsigned long long)report.in_flight, (unsigned long long)report.lost);
+    return report;
+}
+
+static void nothing_is_lost(crash_plan plan)
+{
+    bool well;
+    crash_report report = run(plan, &well);
+    ck_assert_msg(well, "%s", report.story);
+    ck_assert_uint_ge(report.kills, plan.kills);
+}
+
+START_TEST(a_killed_worker_loses_nothing_that_was_acknowledged)
+{
+    nothing_is_lost((crash_plan){.kills = 60, .workers = 1});
+}
+END_TEST
+
+START_TEST(workers_of_one_folder_outlive_each_other)
+{
+    nothing_is_lost((crash_plan){.kills = 45, .workers = 3});
+}
+END_TEST
+
+START_TEST(a_worker_killed_while_it_makes_the_store_leaves_one_that_opens)
+{
+    nothing_is_lost((crash_plan){.kills = 25, .workers = 1, .newborn = true});
+}
+END_TEST
+
+/* The loop itself is tested: over a store that acknowledges before it commits, it must tell. */
+START_TEST(a_store_that_acknowledges_before_it_commits_is_found_out)
+{
+    bool well;
+    crash_report report = run((crash_plan){.kills = 400, .workers = 1, .lossy = true}, &well);
+    ck_assert_msg(!well, "%llu kills, and nothing was noticed", (unsigned long long)report.kills);
+    printf("%s\n", report.story);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+    tcase_add_test(tc, a_killed_worker_loses_nothing_that_was_acknowledged);
+    tcase_add_test(tc, workers_of_one_folder_outlive_each_other);
+    tcase_add_test(tc, a_worker_killed_while_it_makes_the_store_leaves_one_that_opens);
+    tcase_add_test(tc, a_store_that_acknowledges_before_it_commits_is_found_out);
+}
+
+int main(void)
+{
+    return test_main("crash", add);
+}
