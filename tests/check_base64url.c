@@ -13,7 +13,7 @@ START_TEST(known_answers_come_out_and_go_in)
 {
     static const struct {
         const char *bytes, *text;
-    } rows[] = {{"", ""},           {"f", "Zg"},           {"fo", "Zm8"},         {"foo", "Zm9v"},
+    } rows[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
                 {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xbe", "-_--"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[16] = "";
@@ -86,8 +86,8 @@ END_TEST
 
 START_TEST(padding_space_and_lengths_that_no_bytes_have_are_refused)
 {
-    static const char *const bad[] = {"A", "AAAAA", "Zg==", "Zg=", "Zm9vYg==", " Zg", "Zg ", "Z g", "Zm9v\n",
-                                      "Zm+v", "Zm/v", "Zh", "Zm9vYh", "Zm9", "===="};
+    static const char *const bad[] = {"A",      "AAAAA", "Zg==", "Zg=", "Zm9vYg==", " Zg", "Zg ", "Z g",
+                                      "Zm9v\n", "Zm+v",  "Zm/v", "Zh",  "Zm9vYh",   "Zm9", "===="};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         uint8_t bytes[16];
         size_t len = sizeof bytes;

@@ -17,11 +17,11 @@
 static const int32_t algorithms[] = {OTOK_ALG_ES256, OTOK_ALG_EDDSA, OTOK_ALG_RS256, OTOK_ALG_PS256};
 enum { ALGORITHMS = 4 };
 
-#define OK(call)                                                                                                               \
-    do {                                                                                                                       \
-        otok_error err = {0};                                                                                                  \
-        int rc_ = (call);                                                                                                      \
-        ck_assert_msg(rc_ == OTOK_OK, "%s: %s %s", #call, otok_error_name(rc_), err.message);                                  \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        otok_error err = {0};                                                                                          \
+        int rc_ = (call);                                                                                              \
+        ck_assert_msg(rc_ == OTOK_OK, "%s: %s %s", #call, otok_error_name(rc_), err.message);                          \
     } while (0)
 
 static otok_str str(const char *text)
@@ -110,8 +110,9 @@ START_TEST(hkdf_gives_the_answers_of_rfc_5869)
     for (size_t i = 0; i < 80; i++)
         secret[i] = (uint8_t)i, salt[i] = (uint8_t)(0x60 + i), info[i] = (uint8_t)(0xb0 + i);
     OK(otok_hkdf((otok_str){secret, 80}, (otok_str){salt, 80}, (otok_str){info, 80}, out, 82, &err));
-    assert_hex(out, 82, "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
-                        "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87");
+    assert_hex(out, 82,
+               "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+               "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87");
 }
 END_TEST
 
@@ -236,8 +237,10 @@ static void assert_signs(const char *jwk, const char *text, const char *expected
 
 START_TEST(deterministic_signatures_are_the_published_ones)
 {
-    assert_signs("{\"alg\":\"RS256\"," VECTOR_RSA_PUBLIC "," VECTOR_RSA_PRIVATE "}", VECTOR_RS256_TEXT, VECTOR_RS256_SIGNATURE);
-    assert_signs("{\"alg\":\"EdDSA\"," VECTOR_ED_PUBLIC "," VECTOR_ED_PRIVATE "}", VECTOR_EDDSA_TEXT, VECTOR_EDDSA_SIGNATURE);
+    assert_signs("{\"alg\":\"RS256\"," VECTOR_RSA_PUBLIC "," VECTOR_RSA_PRIVATE "}", VECTOR_RS256_TEXT,
+                 VECTOR_RS256_SIGNATURE);
+    assert_signs("{\"alg\":\"EdDSA\"," VECTOR_ED_PUBLIC "," VECTOR_ED_PRIVATE "}", VECTOR_EDDSA_TEXT,
+                 VECTOR_EDDSA_SIGNATURE);
 }
 END_TEST
 
@@ -327,7 +330,8 @@ START_TEST(signature_of_another_key_is_refused)
     for (int i = 0; i < 2 * ALGORITHMS; i++) {
         size_t len = sign(keys[i], "text", signature);
         for (int j = 0; j < 2 * ALGORITHMS; j++)
-            ck_assert_int_eq(otok_verify(keys[j], "text", 4, signature, len, NULL), i == j ? OTOK_OK : OTOK_E_TOKEN_INVALID);
+            ck_assert_int_eq(otok_verify(keys[j], "text", 4, signature, len, NULL),
+                             i == j ? OTOK_OK : OTOK_E_TOKEN_INVALID);
     }
     for (int i = 0; i < 2 * ALGORITHMS; i++)
         otok_pkey_free(keys[i]);
@@ -367,7 +371,8 @@ START_TEST(key_survives_the_way_through_its_numbers)
     otok_buf_free(&storage);
 
     OK(otok_pkey_numbers(key, false, &storage, &numbers, &err));
-    ck_assert_uint_eq(numbers.d.len + numbers.p.len + numbers.q.len + numbers.dp.len + numbers.dq.len + numbers.qi.len, 0);
+    ck_assert_uint_eq(numbers.d.len + numbers.p.len + numbers.q.len + numbers.dp.len + numbers.dq.len + numbers.qi.len,
+                      0);
     OK(otok_pkey_from_numbers(algorithms[_i], &numbers, &public_again, &err));
     ck_assert(!otok_pkey_is_private(public_again));
     ck_assert_int_eq(otok_verify(public_again, "text", 4, signature, len, NULL), OTOK_OK);
@@ -433,9 +438,9 @@ START_TEST(private_half_of_another_key_is_refused)
 }
 END_TEST
 
-#define EC "\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\""
+#define EC  "\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\""
 #define RSA "\"alg\":\"RS256\",\"kty\":\"RSA\""
-#define X "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\""
+#define X   "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\""
 
 START_TEST(keys_that_are_none_are_refused)
 {
@@ -445,11 +450,14 @@ START_TEST(keys_that_are_none_are_refused)
         "{" EC "," X ",\"y\":\"\"}",
         "{" EC "," X ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1\"}", /* spare bits */
         "{" EC "," X ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}", /* not on the curve */
-        "{" EC ",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+        "{" EC
+        ",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
         "{" EC "," X ",\"y\":\"AMfxRM0bvZt-hyzf7bnuufSzaV1uqQskrYpGIyiFiOWt\"}", /* 33 bytes */
         "{" EC "," X ",\"y\":7}",
-        "{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-384\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"," X "}",
-        "{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"secp256k1\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"," X "}",
+        "{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-384\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"," X
+        "}",
+        "{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"secp256k1\",\"y\":\"x_FEzRu9m36HLN_"
+        "tue659LNpXW6pCyStikYjKIWI5a0\"," X "}",
         "{\"alg\":\"ES384\"," VECTOR_EC_PUBLIC "}",
         "{\"alg\":\"EdDSA\"," VECTOR_EC_PUBLIC "}",
         "{\"alg\":\"ES256\"," VECTOR_ED_PUBLIC "}",
@@ -552,7 +560,8 @@ static void use_keys(void *arg, size_t thread)
             abort();
         const otok_pkey *key = s->keys[i % 8 == 0 ? 2 + i / 8 % 2 : i % 2]; /* RSA is slow */
         size_t len = sizeof signature;
-        if (otok_sign(key, &text, 1, signature, &len, NULL) != OTOK_OK || otok_verify(key, &text, 1, signature, len, NULL) != OTOK_OK)
+        if (otok_sign(key, &text, 1, signature, &len, NULL) != OTOK_OK ||
+            otok_verify(key, &text, 1, signature, len, NULL) != OTOK_OK)
             abort();
     }
 }
@@ -579,7 +588,8 @@ static void mac_once(void *arg, size_t thread)
 {
     shared *s = arg;
     uint8_t out[OTOK_SHA256_SIZE], text = (uint8_t)thread;
-    if (otok_mac(s->mac, &(otok_str){&text, 1}, 1, out, NULL) != OTOK_OK || memcmp(out, s->expected[text], sizeof out) != 0)
+    if (otok_mac(s->mac, &(otok_str){&text, 1}, 1, out, NULL) != OTOK_OK ||
+        memcmp(out, s->expected[text], sizeof out) != 0)
         abort();
 }
 

@@ -116,6 +116,7 @@ START_TEST(no_secret_is_in_the_files_of_the_database)
     static canaries all;
     static test_held held[4], old[4];
     test_fixture *f = test_open(TEST_LMDB);
+    all.n = 0;
     add_keys(&all, f->keyring);
     for (size_t i = 0; i < 4; i++) {
         held[i] = old[i] = test_hold(f, "alice", i < 2 ? "phone" : "laptop");
@@ -167,6 +168,7 @@ START_TEST(no_secret_is_in_the_records_of_a_store)
     static canaries all;
     test_fixture *f = test_open(TEST_MEMORY);
     test_held held = test_hold(f, NULL, NULL);
+    all.n = 0;
     add_keys(&all, f->keyring);
     add_token(&all, held.token);
     for (int i = 0; i < 2; i++) {
@@ -217,6 +219,7 @@ START_TEST(no_secret_is_in_messages_or_events)
     static canaries all;
     test_fixture *f = test_open(_i);
     test_held held = test_hold(f, NULL, NULL), old = held;
+    all.n = 0;
     add_keys(&all, f->keyring);
     add_token(&all, old.token);
     test_rotate(f, &held, NULL);
@@ -291,6 +294,7 @@ START_TEST(no_secret_is_in_the_jwks)
     char *jwks = NULL;
     static canaries all;
     test_fixture *f = test_open(TEST_MEMORY);
+    all.n = 0;
     add_keys(&all, f->keyring);
     test_assert_code(OTOK_OK, otok_keyring_jwks(f->keyring, &jwks, &err));
     assert_absent_in_text(&all, jwks, "JWKS");

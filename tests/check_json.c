@@ -60,13 +60,15 @@ START_TEST(what_is_json_is_taken_and_printed_compactly)
     static const char *const rows[][2] = {
         {"{}", "{}"},
         {" [ ] ", "[]"},
-        {"\t{ \"a\" : [ 1 , -0 , 0.5 , 1e3 , 1E+2 , 12.5e-1 ] ,\r\n \"b\" : { } }\n", "{\"a\":[1,0,0.5,1000,100,1.25],\"b\":{}}"},
+        {"\t{ \"a\" : [ 1 , -0 , 0.5 , 1e3 , 1E+2 , 12.5e-1 ] ,\r\n \"b\" : { } }\n",
+         "{\"a\":[1,0,0.5,1000,100,1.25],\"b\":{}}"},
         {"true", "true"},
         {"false", "false"},
         {"null", "null"},
         {"\"\"", "\"\""},
         {"0", "0"},
-        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"", "\"\\\"\\\\/\\b\\f\\n\\r\\tA\u00e9\u20ac\U0001f600\""},
+        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"",
+         "\"\\\"\\\\/\\b\\f\\n\\r\\tA\u00e9\u20ac\U0001f600\""},
         {"\"\\u0001\\u001f\x7f\xc2\x80\xc2\x9f\"", "\"\\u0001\\u001f\x7f\xc2\x80\xc2\x9f\""},
         {"\"\u00e9\u20ac\U0001f600\xf4\x8f\xbf\xbf\"", "\"\u00e9\u20ac\U0001f600\xf4\x8f\xbf\xbf\""},
         {"0.1", "0.1"},
@@ -83,12 +85,83 @@ END_TEST
 START_TEST(what_is_not_json_is_refused)
 {
     static const char *const bad[] = {
-        "", " ", "{", "}", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{1:2}",
-        "{\"a\" 1}", "{'a':1}", "{a:1}", "{\"a\":1}}", "{}{}", "{} x", "{}//", "/**/{}", "nul", "nulll", "True", "TRUE", "tru",
-        "undefined", "NaN", "nan", "Infinity", "-Infinity", "inf", "-", "+1", "01", "-01", "00", "1.", ".5", "-.5", "1e", "1e+",
-        "1.e1", "0x10", "1_000", "1e5.5", "--1", "1-", "\"", "\"a", "\"\\\"", "\"\\", "\"\\u", "\"\\u12\"", "\"\\u12g4\"",
-        "\"\\x41\"", "\"\\'\"", "\"\\U0041\"", "\"a\nb\"", "\"a\tb\"", "\"\x01\"", "\"\x1f\"", "\f{}", "\v{}", "{}\f", "\x01{}",
-        "\xef\xbb\xbf{}", "\xc2\xa0{}", "{}\xc2\xa0", "\xe2\x80\xa8{}", "'a'", "[1;2]", "{\"a\"=1}", "(1)",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{1:2}",
+        "{\"a\" 1}",
+        "{'a':1}",
+        "{a:1}",
+        "{\"a\":1}}",
+        "{}{}",
+        "{} x",
+        "{}//",
+        "/**/{}",
+        "nul",
+        "nulll",
+        "True",
+        "TRUE",
+        "tru",
+        "undefined",
+        "NaN",
+        "nan",
+        "Infinity",
+        "-Infinity",
+        "inf",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        "00",
+        "1.",
+        ".5",
+        "-.5",
+        "1e",
+        "1e+",
+        "1.e1",
+        "0x10",
+        "1_000",
+        "1e5.5",
+        "--1",
+        "1-",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\",
+        "\"\\u",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\x41\"",
+        "\"\\'\"",
+        "\"\\U0041\"",
+        "\"a\nb\"",
+        "\"a\tb\"",
+        "\"\x01\"",
+        "\"\x1f\"",
+        "\f{}",
+        "\v{}",
+        "{}\f",
+        "\x01{}",
+        "\xef\xbb\xbf{}",
+        "\xc2\xa0{}",
+        "{}\xc2\xa0",
+        "\xe2\x80\xa8{}",
+        "'a'",
+        "[1;2]",
+        "{\"a\"=1}",
+        "(1)",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_refused(bad[i]);
@@ -110,9 +183,33 @@ END_TEST
 START_TEST(bad_utf8_and_half_surrogates_are_refused)
 {
     static const char *const bad[] = {
-        "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xe2\x82", "\xed\xa0\x80", "\xed\xbf\xbf",
-        "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfe", "\xff",
-        "\\ud83d", "\\ud83d\\ud83d", "\\ude00", "\\ude00\\ud83d", "\\ud83d\\u0041", "\\ud83dA", "\\ud83d\\n", "\\udbff\\ue000",
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xc2",
+        "\xc2\x41",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xe2\x82",
+        "\xed\xa0\x80",
+        "\xed\xbf\xbf",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf0\x9f\x98",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xf8\x88\x80\x80\x80",
+        "\xfe",
+        "\xff",
+        "\\ud83d",
+        "\\ud83d\\ud83d",
+        "\\ude00",
+        "\\ude00\\ud83d",
+        "\\ud83d\\u0041",
+        "\\ud83dA",
+        "\\ud83d\\n",
+        "\\udbff\\ue000",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[64];
@@ -289,7 +386,8 @@ END_TEST
 
 START_TEST(members_are_found_by_their_exact_name)
 {
-    otok_json *json = parse("{\"Name\":\"A\",\"name\":\"b\",\"\u00e9\":\"c\",\"list\":[\"x\",1],\"number\":1,\"object\":{}}");
+    otok_json *json =
+        parse("{\"Name\":\"A\",\"name\":\"b\",\"\u00e9\":\"c\",\"list\":[\"x\",1],\"number\":1,\"object\":{}}");
     ck_assert_str_eq(otok_json_text(json, "name"), "b");
     ck_assert_str_eq(otok_json_text(json, "Name"), "A");
     ck_assert_str_eq(otok_json_text(json, "\u00e9"), "c");
@@ -363,10 +461,11 @@ START_TEST(writer_puts_commas_and_escapes)
     otok_json_add_text(&buf, "end", "");
     otok_json_end(&buf);
     otok_buf_add_u8(&buf, 0);
-    ck_assert_str_eq((const char *)buf.data,
-                     "{\"iss\":\"https://id.example.org/\",\"quo\\\"te\":\"\\u0001\\n\\\\\\u001f{\",\"min\":-9223372036854775808,"
-                     "\"max\":9223372036854775807,\"aud\":[\"a\\\"\",\"\",\"c\"],\"none\":[],\"raw\":{\"x\":[]},\"f\":1,\"g\":2,"
-                     "\"o\":{\"in\":\"\"},\"last\":\"{\",\"end\":\"\"}");
+    ck_assert_str_eq(
+        (const char *)buf.data,
+        "{\"iss\":\"https://id.example.org/\",\"quo\\\"te\":\"\\u0001\\n\\\\\\u001f{\",\"min\":-9223372036854775808,"
+        "\"max\":9223372036854775807,\"aud\":[\"a\\\"\",\"\",\"c\"],\"none\":[],\"raw\":{\"x\":[]},\"f\":1,\"g\":2,"
+        "\"o\":{\"in\":\"\"},\"last\":\"{\",\"end\":\"\"}");
     otok_buf_free(&buf);
 }
 END_TEST

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OK(call)                                                                                                               \
-    do {                                                                                                                       \
-        otok_error err = {0};                                                                                                  \
-        int rc_ = (call);                                                                                                      \
-        ck_assert_msg(rc_ == OTOK_OK, "%s: %s %s", #call, otok_error_name(rc_), err.message);                                  \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        otok_error err = {0};                                                                                          \
+        int rc_ = (call);                                                                                              \
+        ck_assert_msg(rc_ == OTOK_OK, "%s: %s %s", #call, otok_error_name(rc_), err.message);                          \
     } while (0)
 
 static const int32_t algorithms[] = {OTOK_ALG_ES256, OTOK_ALG_EDDSA, OTOK_ALG_RS256, OTOK_ALG_PS256};
@@ -144,14 +144,30 @@ START_TEST(jwt_with_any_character_changed_is_refused)
 }
 END_TEST
 
-/* The header says what it likes: the key's own algorithm is the one that counts, and a header that disagrees is refused. */
+/*
+ * The header says what it likes: the key's own algorithm is the one that counts, and a header that disagrees is
+ * refused.
+ */
 START_TEST(header_cannot_choose_the_algorithm)
 {
     static const char *const headers[] = {
-        "{\"alg\":\"none\"}", "{\"alg\":\"None\"}", "{\"alg\":\"\"}", "{\"alg\":null}", "{\"alg\":1}", "{\"alg\":[\"ES256\"]}",
-        "{\"alg\":\"HS256\"}", "{\"alg\":\"es256\"}", "{\"alg\":\"ES256 \"}", "{\"alg\":\"ES384\"}", "{\"alg\":\"RS512\"}", "{}",
-        "{\"Alg\":\"ES256\"}", "{\"typ\":\"JWT\"}",
-        "{\"alg\":\"ES256\",\"crit\":[\"b64\"]}", "{\"alg\":\"EdDSA\",\"crit\":[]}", "{\"alg\":\"RS256\",\"crit\":null}",
+        "{\"alg\":\"none\"}",
+        "{\"alg\":\"None\"}",
+        "{\"alg\":\"\"}",
+        "{\"alg\":null}",
+        "{\"alg\":1}",
+        "{\"alg\":[\"ES256\"]}",
+        "{\"alg\":\"HS256\"}",
+        "{\"alg\":\"es256\"}",
+        "{\"alg\":\"ES256 \"}",
+        "{\"alg\":\"ES384\"}",
+        "{\"alg\":\"RS512\"}",
+        "{}",
+        "{\"Alg\":\"ES256\"}",
+        "{\"typ\":\"JWT\"}",
+        "{\"alg\":\"ES256\",\"crit\":[\"b64\"]}",
+        "{\"alg\":\"EdDSA\",\"crit\":[]}",
+        "{\"alg\":\"RS256\",\"crit\":null}",
         "{\"alg\":\"PS256\",\"b64\":false,\"crit\":[\"b64\"]}",
     };
     for (int k = 0; k < ALGORITHMS; k++) {
@@ -172,7 +188,10 @@ START_TEST(header_cannot_choose_the_algorithm)
 }
 END_TEST
 
-/* CVE-2026-44699, CVE-2015-9235: a MAC whose key is the text of the public key, under "HS256" and under the key's own alg. */
+/*
+ * CVE-2026-44699, CVE-2015-9235: a MAC whose key is the text of the public key, under "HS256" and under the key's own
+ * alg.
+ */
 START_TEST(public_key_is_never_a_mac_key)
 {
     static const char *const headers[] = {"{\"alg\":\"HS256\"}", "{\"alg\":\"RS256\"}"};
@@ -200,7 +219,8 @@ START_TEST(public_key_is_never_a_mac_key)
     /* Nor can a MAC key be made of what a JWKS says is one, when a key to verify with is asked for. */
     otok_json *json;
     otok_pkey *none;
-    static const char oct[] = "{\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
+    static const char oct[] =
+        "{\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}";
     OK(otok_json_parse(oct, sizeof oct - 1, "jwk", &json, &err));
     ck_assert_int_eq(otok_jwk_read_pkey(json, false, &none, NULL), OTOK_E_KEY);
     otok_json_free(json);
@@ -213,10 +233,34 @@ END_TEST
 START_TEST(malformed_jwts_are_refused)
 {
     static const char *const bad[] = {
-        "", ".", "..", "...", "a", "e30", "e30.e30", "e30.e30.", "e30..AA", ".e30.AA", "e30.e30.AA.AA", "e30.e30.AA.", "e30.e30.AA=",
-        " e30.e30.AA", "e30.e30.AA ", "e30.e30.AA\n", "e30 .e30.AA", "e30.e30=.AA", "e31.e30.AA", "W10.e30.AA" /* [] */,
-        "e30.W10.AA", "e30.bnVsbA.AA" /* null */, "e30.e30e30.AA" /* {}{} */, "eyJhIjoxLCJhIjoyfQ.e30.AA" /* a twice */,
-        "e30.eyJhIjoxLCJhIjoyfQ.AA", "{}.{}.AA", "e30.e30.A", "e30.e30.AB",
+        "",
+        ".",
+        "..",
+        "...",
+        "a",
+        "e30",
+        "e30.e30",
+        "e30.e30.",
+        "e30..AA",
+        ".e30.AA",
+        "e30.e30.AA.AA",
+        "e30.e30.AA.",
+        "e30.e30.AA=",
+        " e30.e30.AA",
+        "e30.e30.AA ",
+        "e30.e30.AA\n",
+        "e30 .e30.AA",
+        "e30.e30=.AA",
+        "e31.e30.AA",
+        "W10.e30.AA" /* [] */,
+        "e30.W10.AA",
+        "e30.bnVsbA.AA" /* null */,
+        "e30.e30e30.AA" /* {}{} */,
+        "eyJhIjoxLCJhIjoyfQ.e30.AA" /* a twice */,
+        "e30.eyJhIjoxLCJhIjoyfQ.AA",
+        "{}.{}.AA",
+        "e30.e30.A",
+        "e30.e30.AB",
     };
     otok_pkey *key = generate(OTOK_ALG_ES256);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

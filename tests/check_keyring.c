@@ -148,7 +148,8 @@ START_TEST(new_keyring_has_one_active_key_of_each_sort)
         ck_assert_uint_eq(keyring->ntoken, 1);
         const otok_signing_key *signing = otok_keyring_signing(keyring);
         const otok_token_key *token = otok_keyring_token(keyring);
-        ck_assert_int_eq(otok_pkey_algorithm(signing->pkey), algorithm == OTOK_ALG_DEFAULT ? OTOK_ALG_ES256 : algorithm);
+        ck_assert_int_eq(otok_pkey_algorithm(signing->pkey),
+                         algorithm == OTOK_ALG_DEFAULT ? OTOK_ALG_ES256 : algorithm);
         ok(otok_pkey_thumbprint(signing->pkey, kid, &err));
         ck_assert_str_eq(signing->kid, kid);
         ck_assert_ptr_eq(otok_keyring_by_kid(keyring, kid), signing);
@@ -424,15 +425,15 @@ END_TEST
 
 /* ---- damage (K4) ---- */
 
-#define STATE "\"otok_state\":\"active\",\"otok_created_us\":1"
-#define ED_KID "\"kid\":\"" VECTOR_ED_THUMBPRINT "\""
-#define ED VECTOR_ED_PUBLIC "," VECTOR_ED_PRIVATE
-#define ED_KEY "{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"use\":\"sig\"," STATE "}"
-#define OCT "\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
+#define STATE          "\"otok_state\":\"active\",\"otok_created_us\":1"
+#define ED_KID         "\"kid\":\"" VECTOR_ED_THUMBPRINT "\""
+#define ED             VECTOR_ED_PUBLIC "," VECTOR_ED_PRIVATE
+#define ED_KEY         "{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"use\":\"sig\"," STATE "}"
+#define OCT            "\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
 #define OCT_THUMBPRINT "WqjPPRvAP8oYbAqCwMErhzTg-Quaz-vLx_cef07yhOs"
-#define OCT_KID "\"kid\":\"" OCT_THUMBPRINT "\""
-#define OCT_KEY "{" OCT "," OCT_KID ",\"otok_id\":7," STATE "}"
-#define OTHER_OCT "\"kty\":\"oct\",\"k\":\"AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
+#define OCT_KID        "\"kid\":\"" OCT_THUMBPRINT "\""
+#define OCT_KEY        "{" OCT "," OCT_KID ",\"otok_id\":7," STATE "}"
+#define OTHER_OCT      "\"kty\":\"oct\",\"k\":\"AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
 
 static int parse(const char *text, otok_keyring **out)
 {
@@ -470,12 +471,17 @@ START_TEST(damaged_key_is_refused_by_name_and_field)
         {"{" ED ",\"kid\":\"mine\",\"alg\":\"EdDSA\"," STATE "}", "key 1 (kid unreadable)", "kid"},
         {"{" ED "," OCT_KID ",\"alg\":\"EdDSA\"," STATE "}", "key 1 (kid " OCT_THUMBPRINT ")", "kid"},
         {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_created_us\":1}", "key 1", "otok_state"},
-        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"Active\",\"otok_created_us\":1}", "key 1", "otok_state"},
+        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"Active\",\"otok_created_us\":1}", "key 1",
+         "otok_state"},
         {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"active\"}", "key 1", "otok_created_us"},
-        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"active\",\"otok_created_us\":-1}", "key 1", "otok_created_us"},
-        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"active\",\"otok_created_us\":\"1\"}", "key 1", "otok_created_us"},
+        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"active\",\"otok_created_us\":-1}", "key 1",
+         "otok_created_us"},
+        {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"active\",\"otok_created_us\":\"1\"}", "key 1",
+         "otok_created_us"},
         {"{" VECTOR_ED_PUBLIC "," ED_KID ",\"alg\":\"EdDSA\"," STATE "}", "key 1", "d is missing"},
-        {"{" VECTOR_ED_PUBLIC ",\"d\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"," ED_KID ",\"alg\":\"EdDSA\"," STATE "}", "key 1", "d"},
+        {"{" VECTOR_ED_PUBLIC ",\"d\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"," ED_KID
+         ",\"alg\":\"EdDSA\"," STATE "}",
+         "key 1", "d"},
         {"{\"kid\":\"x\"," STATE "}", "key 1", "kty"},
         {"{\"kty\":\"DSA\",\"alg\":\"EdDSA\",\"kid\":\"x\"," STATE "}", "key 1", "kty"},
         {"7", "key 1", "kty"},
@@ -483,16 +489,24 @@ START_TEST(damaged_key_is_refused_by_name_and_field)
         {ED_KEY "," ED_KEY, "key 2", "another signing key"},
         {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"next\",\"otok_created_us\":1}," ED_KEY, "key 2", "kid"},
         {OCT_KEY ",{" OCT "," OCT_KID ",\"otok_id\":8,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2", "kid"},
-        {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":7,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2", "otok_id 7"},
-        {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":8,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2", "kid"},
+        {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":7,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2",
+         "otok_id 7"},
+        {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":8,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2",
+         "kid"},
         {"{" OCT "," OCT_KID "," STATE "}", "key 1", "otok_id"},
         {"{" OCT "," OCT_KID ",\"otok_id\":0," STATE "}", "key 1", "otok_id"},
         {"{" OCT "," OCT_KID ",\"otok_id\":256," STATE "}", "key 1", "otok_id"},
         {"{" OCT "," OCT_KID ",\"otok_id\":1.5," STATE "}", "key 1", "otok_id"},
-        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg\",\"alg\":\"HS256\"," OCT_KID ",\"otok_id\":1," STATE "}", "key 1", "k "},
-        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g\",\"alg\":\"HS256\"," OCT_KID ",\"otok_id\":1," STATE "}", "key 1", "k "},
+        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg\",\"alg\":\"HS256\"," OCT_KID
+         ",\"otok_id\":1," STATE "}",
+         "key 1", "k "},
+        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g\",\"alg\":\"HS256\"," OCT_KID
+         ",\"otok_id\":1," STATE "}",
+         "key 1", "k "},
         {"{\"kty\":\"oct\",\"alg\":\"HS256\"," OCT_KID ",\"otok_id\":1," STATE "}", "key 1", "k is missing"},
-        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS512\"," OCT_KID ",\"otok_id\":1," STATE "}", "key 1", "alg"},
+        {"{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS512\"," OCT_KID
+         ",\"otok_id\":1," STATE "}",
+         "key 1", "alg"},
         {"", "the file", "no signing key"},
         {ED_KEY, "the file", "no MAC key"},
         {OCT_KEY, "the file", "no signing key"},
@@ -513,7 +527,15 @@ END_TEST
 
 START_TEST(file_that_is_no_jwks_is_refused)
 {
-    static const char *const bad[] = {"", "[]", "{}", "{\"keys\":{}}", "{\"keys\":null}", "{\"Keys\":[]}", "keys", "{\"keys\":[]", "\xef\xbb\xbf{\"keys\":[]}"};
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{}",
+                                      "{\"keys\":{}}",
+                                      "{\"keys\":null}",
+                                      "{\"Keys\":[]}",
+                                      "keys",
+                                      "{\"keys\":[]",
+                                      "\xef\xbb\xbf{\"keys\":[]}"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         otok_keyring *keyring;
         assert_fails(parse(bad[i], &keyring), OTOK_E_FORMAT, "the file");
@@ -601,7 +623,8 @@ START_TEST(keyring_with_any_byte_changed_is_refused_or_has_the_same_keys)
         for (size_t j = 0; j < sizeof xors; j += _i < 2 ? 1 : 5) {
             text.data[i] ^= xors[j];
             again = otok_keyring_new(&err);
-            int rc = otok_keyring_parse((const char *)text.data, text.len, OTOK_JWKS_SIGNING | OTOK_JWKS_TOKEN, "it", again, &err);
+            int rc = otok_keyring_parse((const char *)text.data, text.len, OTOK_JWKS_SIGNING | OTOK_JWKS_TOKEN, "it",
+                                        again, &err);
             if (rc == OTOK_OK)
                 ck_assert_msg(has_same_keys(keyring, again), "byte %zu", i);
             else
@@ -638,7 +661,8 @@ START_TEST(keyring_is_made_where_there_is_none)
     otok_keyring_free(first);
     otok_keyring_free(second);
     ck_assert_int_eq(truncate(path, 10), 0);
-    assert_fails(otok_keyring_open(path, OTOK_ALG_ES256, &first, &err), OTOK_E_FORMAT, path); /* never made anew over a damaged one */
+    assert_fails(otok_keyring_open(path, OTOK_ALG_ES256, &first, &err), OTOK_E_FORMAT,
+                 path); /* never made anew over a damaged one */
 }
 END_TEST
 
@@ -758,7 +782,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, file_that_is_no_jwks_is_refused);
     tcase_add_test(tcase, sizes_have_bounds);
     tcase_add_test(tcase, large_keyring_is_read);
-    tcase_add_loop_test(tcase, keyring_with_any_byte_changed_is_refused_or_has_the_same_keys, 0, 3); /* PS256: as RS256 */
+    tcase_add_loop_test(tcase, keyring_with_any_byte_changed_is_refused_or_has_the_same_keys, 0,
+                        3); /* PS256: as RS256 */
     tcase_add_test(tcase, keyring_is_made_where_there_is_none);
     tcase_add_test(tcase, processes_that_make_a_keyring_at_once_get_the_same);
     tcase_add_test(tcase, killed_while_saving_leaves_one_whole_keyring);

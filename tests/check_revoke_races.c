@@ -139,14 +139,14 @@ static void race_rounds(int engine, int ending, int rounds)
 /* V5: KC #51312 */
 START_TEST(revocation_among_refreshing_threads_is_final_in_memory)
 {
-    race_rounds(TEST_MEMORY, _i, 400);
+    race_rounds(TEST_MEMORY, _i, 250);
 }
 END_TEST
 
 /* V5 */
 START_TEST(revocation_among_refreshing_threads_is_final_on_lmdb)
 {
-    race_rounds(TEST_LMDB, _i, 60);
+    race_rounds(TEST_LMDB, _i, 40);
 }
 END_TEST
 
@@ -174,7 +174,7 @@ START_TEST(revocation_among_refreshing_processes_is_final)
     test_fixture *f = test_open(TEST_LMDB);
     f->callbacks.event = NULL;
     test_plain_policy(f);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 15; round++) {
         prepare(r, f, _i, 20 + round % 7 * 50);
         parent = f;
         test_processes(RACERS, race_of_processes, r);

@@ -101,7 +101,7 @@ static void open_at_once(void *arg, size_t i)
 /* S4: one makes it, and all get the same */
 START_TEST(processes_that_open_a_new_directory_at_once_share_store_and_keyring)
 {
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < 25; round++) {
         char *folder = test_new_folder();
         test_fixture f = {.service = NULL};
         shared_folder *shared = test_shared(sizeof *shared);

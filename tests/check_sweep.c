@@ -59,7 +59,7 @@ static const struct {
               {die_of_age, OTOK_EVENT_EXPIRED, OTOK_E_TOKEN_EXPIRED},
               {die_by_cutoff, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_CUTOFF},
               {die_by_policy, OTOK_EVENT_EXPIRED, OTOK_E_TOKEN_EXPIRED}};
-enum { DEATHS = sizeof deaths / sizeof *deaths, N = 150 };
+enum { DEATHS = sizeof deaths / sizeof *deaths, N = 100 };
 
 /* L6, E1 */
 START_TEST(each_death_is_swept_with_an_event_for_each_session)
@@ -97,7 +97,7 @@ START_TEST(live_sessions_are_never_swept)
     test_plain_policy(f);
     for (size_t i = 0; i < N; i++)
         held[i] = test_hold(f, "alice", "phone");
-    for (int day = 0; day < 120; day++) {
+    for (int day = 0; day < 100; day++) {
         test_advance_s(f, DAYS(1));
         for (size_t i = (size_t)day % 25; i < N; i += 25)
             test_assert_code(OTOK_OK, test_refresh_held(f, &held[i], NULL));
@@ -112,7 +112,7 @@ END_TEST
 /* L6: bounded batches */
 START_TEST(one_call_visits_no_more_than_its_limit_and_says_that_there_is_more)
 {
-    static const uint32_t limits[] = {1, 7, 64, 100};
+    static const uint32_t limits[] = {1, 7, 64};
     for (size_t k = 0; k < sizeof limits / sizeof *limits; k++) {
         uint64_t gone = 0, calls = 0;
         otok_sweep_result result;
@@ -231,7 +231,7 @@ END_TEST
 /* L6: the sweeper is behind a cutoff, the process ends, another one goes on */
 START_TEST(walk_behind_a_cutoff_is_resumed_after_a_restart_and_by_another_service)
 {
-    enum { MANY = 500 };
+    enum { MANY = 300 };
     otok_error err;
     otok_sweep_result result;
     uint64_t gone = 0, visited = 0;
@@ -283,12 +283,13 @@ static void sweep_one(void *arg, size_t i)
 /* L6: two sweepers at once */
 START_TEST(two_sweepers_remove_each_session_once_with_one_event)
 {
+    enum { TWICE = 200 };
     for (int by_cutoff = 0; by_cutoff < 2; by_cutoff++) {
         sweepers s;
         uint64_t gone = 0;
         test_fixture *f = test_open(_i);
         test_plain_policy(f);
-        for (int i = 0; i < 400; i++)
+        for (int i = 0; i < TWICE; i++)
             otok_tokens_free(test_issue_plain(f, "alice", "phone"));
         test_advance_s(f, by_cutoff ? 0 : DAYS(31));
         if (by_cutoff)
@@ -306,7 +307,7 @@ START_TEST(two_sweepers_remove_each_session_once_with_one_event)
             }
             test_advance_s(f, DAYS(1) + 60);
         }
-        ck_assert_uint_eq(gone, 400);
+        ck_assert_uint_eq(gone, TWICE);
         ck_assert_uint_eq(records(f), 0);
         test_close(f);
     }

@@ -84,7 +84,7 @@ enum {
     OTOK_E_TOKEN_REVOKED = -33,   /* its session began before a cutoff */
     OTOK_E_TOKEN_REUSED = -34,    /* superseded: what the policy says on reuse was done (RFC 9700 section 4.14) */
     OTOK_E_TOKEN_RETRIES = -35,   /* superseded a moment ago, and retried too often */
-    OTOK_E_TOKEN_AHEAD = -36,     /* from the future of a restored store, and the policy refuses those */
+    OTOK_E_TOKEN_AHEAD = -36,     /* from the future of a restored store, refused by policy: older ones are reuse now */
     OTOK_E_CLIENT_MISMATCH = -37, /* another client's token */
     OTOK_E_SENDER = -38,          /* not the key or certificate that the session is bound to (RFC 9449, RFC 8705) */
     OTOK_E_SCOPE = -39,           /* asks for more scope than was granted */
@@ -196,13 +196,13 @@ enum {
     OTOK_REUSE_DEFAULT = 0,     /* END_SESSION */
     OTOK_REUSE_REJECT = 1,      /* nothing: the token is refused, that is all */
     OTOK_REUSE_END_SESSION = 2, /* the session */
-    OTOK_REUSE_END_PAIR = 3     /* all sessions of that subject with that client */
+    OTOK_REUSE_END_PAIR = 3     /* all sessions of that subject with that client, by a cutoff */
 };
 
 /* A token from the future proves that the store was restored from an older backup. */
 enum { OTOK_AHEAD_DEFAULT = 0, OTOK_AHEAD_ANSWER = 1, OTOK_AHEAD_REFUSE = 2 };
 
-/* A label, IP or user agent that is longer than its bound. */
+/* A label, IP or user agent that is longer than its bound.  REFUSE, the default, refuses the whole request, refreshes included. */
 enum { OTOK_OVERLONG_DEFAULT = 0, OTOK_OVERLONG_REFUSE = 1, OTOK_OVERLONG_CUT = 2, OTOK_OVERLONG_DROP = 3 };
 
 /* A switch whose default is on. */
@@ -230,7 +230,7 @@ typedef struct otok_policy {
     int64_t retry_window_s;
     int64_t retry_limit; /* at most 65535, or OTOK_UNLIMITED */
     int64_t clock_skew_s;
-    /* A current token younger than this comes back unchanged; default and least: retry_window_s. */
+    /* A current token younger than this comes back unchanged; default and least: retry_window_s, unless that is unlimited. */
     int64_t rotate_after_s;
 
     /*
@@ -390,17 +390,22 @@ typedef struct otok_grant {
     const char *scope;      /* required: at most 4096 bytes, separated by spaces */
     int32_t grant_type;     /* OTOK_GRANT_... */
     int32_t client_type;    /* OTOK_CLIENT_... */
-    const char *sub;        /* `sub` on the wire where it is another (pairwise); default: subject */
+    const char *sub;        /* `sub` on the wire where it is another (pairwise); default: subject; at most 255 bytes */
     const char *sid;        /* the SSO session that it was granted in; at most 255 bytes */
     const char *nonce;      /* of the first ID token; at most 512 bytes */
     const char *acr;        /* at most 255 bytes */
-    const char *const *amr; /* at most 16 */
+    const char *const *amr; /* at most 16, each at most 255 bytes */
     size_t amr_count;
     const char *const *audience; /* resources granted (RFC 8707): at most 16, each at most 1024 bytes */
     size_t audience_count;
     int64_t auth_time_us; /* when the user was authenticated; 0: unknown */
-    const char *claims; /* extra claims of access tokens, a JSON object of at most 16 KiB; reserved names are refused */
-    const char *label;  /* a name for the device that the user recognises; at most 512 bytes */
+    /*
+     * Extra claims of access tokens: a JSON object of at most 16 KiB, whose members go in as they are written.  Refused are iss,
+     * sub, aud, exp, nbf, iat, jti, client_id, scope, auth_time, acr, amr, sid, cnf, act, nonce, azp, at_hash, c_hash, s_hash,
+     * typ, token_use, events and authorization_details.
+     */
+    const char *claims;
+    const char *label;      /* a name for the device that the user recognises; at most 512 bytes */
     const otok_peer *peer;  /* where the request came from */
     int32_t binding;        /* OTOK_BINDING_...; the thumbprint of JKT and X5T_S256 is the peer's */
     int32_t unused;         /* 0 */

@@ -12,8 +12,8 @@
 int otok_crypto_check(otok_error *err)
 {
     if (OPENSSL_version_major() != OPENSSL_VERSION_MAJOR)
-        return otok_fail(err, OTOK_E_STATE, "built for OpenSSL %d, but the process loaded OpenSSL %u", OPENSSL_VERSION_MAJOR,
-                         OPENSSL_version_major());
+        return otok_fail(err, OTOK_E_STATE, "built for OpenSSL %d, but the process loaded OpenSSL %u",
+                         OPENSSL_VERSION_MAJOR, OPENSSL_version_major());
     if (otok_evp_sha256() == NULL)
         return otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-256 is not to be had from OpenSSL");
     return OTOK_OK;
@@ -37,9 +37,10 @@ EVP_MD *otok_evp_sha256(void)
 }
 
 /*
- * Idle contexts.  A thread looks in one slot, its own while there are no more threads than slots, so that nothing is locked
- * and no cache line is shared; an empty slot costs an allocation, an occupied one a free.  The slots keep theirs to the end of
- * the process: per-thread destructors would outlive neither dlclose() nor OpenSSL's own clean-up.
+ * Idle contexts.  A thread looks in one slot, its own while there are no more threads than slots, so that nothing is
+ * locked and no cache line is shared; an empty slot costs an allocation, an occupied one a free.  The slots keep
+ * theirs to the end of the process: per-thread destructors would outlive neither dlclose() nor OpenSSL's own
+ * clean-up.
  */
 enum { SLOTS = 64, CACHE_LINE = 64 };
 
@@ -66,8 +67,8 @@ EVP_MD_CTX *otok_evp_borrow(void)
 void otok_evp_return(EVP_MD_CTX *ctx)
 {
     EVP_MD_CTX *empty = NULL;
-    if (ctx != NULL && !atomic_compare_exchange_strong_explicit(&slot_of_thread()->idle, &empty, ctx, memory_order_release,
-                                                                memory_order_relaxed))
+    if (ctx != NULL && !atomic_compare_exchange_strong_explicit(&slot_of_thread()->idle, &empty, ctx,
+                                                                memory_order_release, memory_order_relaxed))
         EVP_MD_CTX_free(ctx);
 }
 

@@ -10,8 +10,8 @@
 #include <string.h>
 
 /*
- * The two halves of HMAC (RFC 2104), each SHA-256 fed with the padded key and then only copied from.  An EVP_MAC_CTX does the
- * same inside, but one context serves one thread: thousands of realms would each need a pool of them.
+ * The two halves of HMAC (RFC 2104), each SHA-256 fed with the padded key and then only copied from.  An EVP_MAC_CTX
+ * does the same inside, but one context serves one thread: thousands of realms would each need a pool of them.
  */
 struct otok_mac_key {
     EVP_MD_CTX *inner;
@@ -107,7 +107,8 @@ int otok_hkdf(otok_str secret, otok_str salt, otok_str info, uint8_t *out, size_
 }
 
 /* Both parts of the info are length-prefixed, so that no purpose and realm together read like another pair. */
-int otok_subkey(const uint8_t key[OTOK_KEY_SIZE], const char *purpose, otok_str realm, uint8_t out[OTOK_KEY_SIZE], otok_error *err)
+int otok_subkey(const uint8_t key[OTOK_KEY_SIZE], const char *purpose, otok_str realm, uint8_t out[OTOK_KEY_SIZE],
+                otok_error *err)
 {
     uint8_t room[512];
     otok_buf info;
@@ -117,9 +118,10 @@ int otok_subkey(const uint8_t key[OTOK_KEY_SIZE], const char *purpose, otok_str 
     otok_buf_add_u32(&info, (uint32_t)realm.len);
     otok_buf_add(&info, realm.data, realm.len);
 
-    int rc = info.failed || realm.len > UINT32_MAX ? otok_fail(err, OTOK_E_NOMEM, "no memory for a subkey")
-                                                   : otok_hkdf((otok_str){key, OTOK_KEY_SIZE}, (otok_str){NULL, 0},
-                                                               (otok_str){info.data, info.len}, out, OTOK_KEY_SIZE, err);
+    int rc = info.failed || realm.len > UINT32_MAX
+                 ? otok_fail(err, OTOK_E_NOMEM, "no memory for a subkey")
+                 : otok_hkdf((otok_str){key, OTOK_KEY_SIZE}, (otok_str){NULL, 0}, (otok_str){info.data, info.len}, out,
+                             OTOK_KEY_SIZE, err);
     otok_buf_free(&info);
     return rc;
 }

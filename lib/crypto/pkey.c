@@ -71,7 +71,8 @@ static void push(numbers_out *to, const char *name, otok_str number, bool secret
     BIGNUM *bn = secret ? BN_secure_new() : BN_new();
     if (bn != NULL)
         to->numbers[to->n++] = bn; /* must live until the parameters are made */
-    if (bn == NULL || BN_bin2bn(number.data, (int)number.len, bn) == NULL || OSSL_PARAM_BLD_push_BN(to->build, name, bn) != 1)
+    if (bn == NULL || BN_bin2bn(number.data, (int)number.len, bn) == NULL ||
+        OSSL_PARAM_BLD_push_BN(to->build, name, bn) != 1)
         to->failed = true;
 }
 
@@ -103,7 +104,8 @@ static bool is_consistent(EVP_PKEY *pkey, bool is_private)
 
 static int import_ec(const otok_jwk_numbers *jwk, bool is_private, EVP_PKEY **out, otok_error *err)
 {
-    if (jwk->crv_x.len != OTOK_EC_BYTES || jwk->crv_y.len != OTOK_EC_BYTES || (is_private && jwk->d.len != OTOK_EC_BYTES))
+    if (jwk->crv_x.len != OTOK_EC_BYTES || jwk->crv_y.len != OTOK_EC_BYTES ||
+        (is_private && jwk->d.len != OTOK_EC_BYTES))
         return refuse(err, "the numbers of a P-256 key have 32 bytes each");
 
     uint8_t point[EC_POINT_SIZE] = {(uint8_t)POINT_CONVERSION_UNCOMPRESSED};
@@ -156,7 +158,8 @@ static size_t bits_of(otok_str number)
 /* Of a public key no more is asked: to look for factors of a stranger's modulus is to work for him. */
 static int check_rsa(const otok_jwk_numbers *jwk, otok_error *err)
 {
-    if (!is_odd_number(jwk->n, OTOK_JWK_NUMBER_MAX) || bits_of(jwk->n) < OTOK_RSA_BITS_MIN || bits_of(jwk->n) > OTOK_RSA_BITS_MAX)
+    if (!is_odd_number(jwk->n, OTOK_JWK_NUMBER_MAX) || bits_of(jwk->n) < OTOK_RSA_BITS_MIN ||
+        bits_of(jwk->n) > OTOK_RSA_BITS_MAX)
         return refuse(err, "n is no RSA modulus of 2048 to 8192 bits");
     if (!is_odd_number(jwk->e, RSA_EXPONENT_MAX) || bits_of(jwk->e) < 2)
         return refuse(err, "e is no RSA exponent of at most 64 bits");
@@ -224,7 +227,10 @@ int otok_pkey_from_numbers(int32_t algorithm, const otok_jwk_numbers *numbers, o
 
 /* ---- to numbers ---- */
 
-/* Appends one number, `width` bytes or, when that is 0, as few as it needs.  The room is there: the buffer must not move. */
+/*
+ * Appends one number, `width` bytes or, when that is 0, as few as it needs.  The room is there: the buffer must not
+ * move.
+ */
 static bool take(const otok_pkey *key, const char *name, size_t width, otok_buf *storage, otok_str *number)
 {
     BIGNUM *bn = NULL;
@@ -278,7 +284,8 @@ static bool take_rsa(const otok_pkey *key, bool with_private, otok_buf *storage,
                               take(key, OSSL_PKEY_PARAM_RSA_COEFFICIENT1, 0, storage, &numbers->qi)));
 }
 
-int otok_pkey_numbers(const otok_pkey *key, bool with_private, otok_buf *storage, otok_jwk_numbers *numbers, otok_error *err)
+int otok_pkey_numbers(const otok_pkey *key, bool with_private, otok_buf *storage, otok_jwk_numbers *numbers,
+                      otok_error *err)
 {
     *numbers = (otok_jwk_numbers){0};
     if (with_private && !otok_pkey_is_private(key))

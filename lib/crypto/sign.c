@@ -107,7 +107,8 @@ int otok_sign(const otok_pkey *key, const void *data, size_t data_len, uint8_t *
     return OTOK_OK;
 }
 
-int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const void *signature, size_t len, otok_error *err)
+int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const void *signature, size_t len,
+                otok_error *err)
 {
     static const char refusal[] = "the signature is not good";
     if (len != signature_size(key))

@@ -9,8 +9,8 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 /* The value of a character plus one; 0: it is none of the alphabet. */
 #define ROW4(c, v) [c] = (v) + 1, [(c) + 1] = (v) + 2, [(c) + 2] = (v) + 3, [(c) + 3] = (v) + 4
-#define ROW26(c, v)                                                                                                             \
-    ROW4(c, v), ROW4((c) + 4, (v) + 4), ROW4((c) + 8, (v) + 8), ROW4((c) + 12, (v) + 12), ROW4((c) + 16, (v) + 16),             \
+#define ROW26(c, v)                                                                                                    \
+    ROW4(c, v), ROW4((c) + 4, (v) + 4), ROW4((c) + 8, (v) + 8), ROW4((c) + 12, (v) + 12), ROW4((c) + 16, (v) + 16),    \
         ROW4((c) + 20, (v) + 20), [(c) + 24] = (v) + 25, [(c) + 25] = (v) + 26
 static const uint8_t values[256] = {
     ROW26('A', 0), ROW26('a', 26), ROW4('0', 52), ROW4('4', 56), ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,

@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum { TEXT_MAX = 65536 };
-#define INTEGER_MAX 9007199254740991.0 /* 2^53 - 1: from 2^53 on, a double may stand for a neighbour as well (RFC 7493) */
+#define INTEGER_MAX                                                                                                    \
+    9007199254740991.0 /* 2^53 - 1: from 2^53 on, a double may stand for a neighbour as well (RFC 7493) */
 
 /* An otok_json is a cJSON under a name that the rest of the library may know. */
 static cJSON *inside(const otok_json *json)
@@ -33,7 +34,10 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Two members of one name, spelled "a" and "\u0061" or not: readers differ in which they take.  Sorted, as there may be thousands. */
+/*
+ * Two members of one name, spelled "a" and "\u0061" or not: readers differ in which they take.  Sorted, as there may
+ * be thousands.
+ */
 static int check_names(const cJSON *object, const char *what, otok_error *err)
 {
     size_t n = (size_t)cJSON_GetArraySize(object), i = 0;
@@ -43,8 +47,7 @@ static int check_names(const cJSON *object, const char *what, otok_error *err)
     if (names == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for %s", what);
     const cJSON *item;
-    cJSON_ArrayForEach(item, object)
-        names[i++] = item->string;
+    cJSON_ArrayForEach(item, object) names[i++] = item->string;
     qsort(names, n, sizeof *names, compare_names);
 
     int rc = OTOK_OK;
@@ -85,7 +88,8 @@ int otok_json_parse_long(const char *text, size_t len, size_t most, const char *
     if (len > most)
         return otok_fail(err, OTOK_E_FORMAT, "%s has %zu bytes, %zu are the most", what, len, most);
     if (!otok_json_scan(text, len, &fault))
-        return otok_fail(err, OTOK_E_FORMAT, "%s is not JSON (RFC 8259) of at most 32 levels: see byte %zu", what, fault);
+        return otok_fail(err, OTOK_E_FORMAT, "%s is not JSON (RFC 8259) of at most 32 levels: see byte %zu", what,
+                         fault);
     cJSON *root = cJSON_ParseWithLengthOpts(text, len, NULL, false);
     if (root == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for %s", what);

@@ -1,8 +1,9 @@
 /*
  * json_scan.c - is this JSON?  The grammar of RFC 8259, to the letter.
  *
- * cJSON takes more than JSON: a byte order mark, any control character as white space or inside of strings, numbers such as
- * 01, 1. and +1, bad UTF-8, NUL.  What passes here has one meaning to every reader, and cJSON can only fail for want of memory.
+ * cJSON takes more than JSON: a byte order mark, any control character as white space or inside of strings, numbers
+ * such as 01, 1. and +1, bad UTF-8, NUL.  What passes here has one meaning to every reader, and cJSON can only fail
+ * for want of memory.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -104,7 +105,10 @@ static bool escape(scanner *s)
     return c != 'u' || unicode(s);
 }
 
-/* One character beyond ASCII.  JSON takes the controls U+0080 to U+009F as they are, which otok_text_is_clean() does not. */
+/*
+ * One character beyond ASCII.  JSON takes the controls U+0080 to U+009F as they are, which otok_text_is_clean() does
+ * not.
+ */
 static bool utf8(scanner *s)
 {
     uint8_t lead = peek(s);

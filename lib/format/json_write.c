@@ -28,7 +28,8 @@ static void add_comma(otok_buf *buf)
 static void add_escaped(otok_buf *buf, uint8_t c)
 {
     static const char hex[] = "0123456789abcdef";
-    static const char letters[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'};
+    static const char letters[] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'};
 
     otok_buf_add_u8(buf, '\\');
     if (letters[c] != 0) {

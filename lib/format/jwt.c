@@ -10,7 +10,8 @@
 static const struct {
     int32_t algorithm;
     const char *name;
-} names[] = {{OTOK_ALG_ES256, "ES256"}, {OTOK_ALG_EDDSA, "EdDSA"}, {OTOK_ALG_RS256, "RS256"}, {OTOK_ALG_PS256, "PS256"}};
+} names[] = {
+    {OTOK_ALG_ES256, "ES256"}, {OTOK_ALG_EDDSA, "EdDSA"}, {OTOK_ALG_RS256, "RS256"}, {OTOK_ALG_PS256, "PS256"}};
 
 enum { ALGORITHMS = sizeof names / sizeof names[0] };
 

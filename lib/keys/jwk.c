@@ -101,7 +101,10 @@ void otok_jwk_add_oct(otok_buf *out, const uint8_t key[OTOK_KEY_SIZE])
 
 /* ---- thumbprints ---- */
 
-/* RFC 7638: the digest of an object with the required members only, sorted by name.  Takes over `jwk`, which lacks its end. */
+/*
+ * RFC 7638: the digest of an object with the required members only, sorted by name.  Takes over `jwk`, which lacks
+ * its end.
+ */
 static int digest(otok_buf *jwk, int rc, char out[OTOK_KID_CHARS + 1], otok_error *err)
 {
     uint8_t sum[OTOK_SHA256_SIZE];

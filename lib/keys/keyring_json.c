@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-static const char *const states[] = {NULL, [OTOK_KEY_NEXT] = "next", [OTOK_KEY_ACTIVE] = "active", [OTOK_KEY_RETIRED] = "retired"};
+static const char *const states[] = {
+    NULL, [OTOK_KEY_NEXT] = "next", [OTOK_KEY_ACTIVE] = "active", [OTOK_KEY_RETIRED] = "retired"};
 
 /* ---- printing ---- */
 
@@ -58,7 +59,8 @@ int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *ou
     otok_json_begin(out);
     otok_json_add_name(out, "keys");
     otok_buf_add_u8(out, '[');
-    for (size_t i = 0; (which & (OTOK_JWKS_SIGNING | OTOK_JWKS_PUBLIC)) != 0 && i < keyring->nsigning && rc == OTOK_OK; i++) {
+    for (size_t i = 0; (which & (OTOK_JWKS_SIGNING | OTOK_JWKS_PUBLIC)) != 0 && i < keyring->nsigning && rc == OTOK_OK;
+         i++) {
         begin_key(out, &first);
         rc = add_signing(out, &keyring->signing[i], (which & OTOK_JWKS_SIGNING) != 0, err);
     }
@@ -186,19 +188,24 @@ static int read_key(const otok_json *jwk, unsigned which, otok_keyring *keyring,
     return is_token ? read_token(jwk, keyring, err) : read_signing(jwk, keyring, err);
 }
 
-/* A key goes by its place and, where that is a thumbprint, its kid.  Nothing else of the key is repeated in a message. */
+/*
+ * A key goes by its place and, where that is a thumbprint, its kid.  Nothing else of the key is repeated in a
+ * message.
+ */
 static int name_key(const otok_json *jwk, size_t i, const char *what, const otok_error *reason, otok_error *err)
 {
     const char *kid = otok_json_text(jwk, "kid");
     uint8_t bytes[OTOK_SHA256_SIZE];
     size_t len = sizeof bytes;
-    bool is_thumbprint = kid != NULL && strlen(kid) == OTOK_KID_CHARS && otok_unbase64url(kid, OTOK_KID_CHARS, bytes, &len);
+    bool is_thumbprint =
+        kid != NULL && strlen(kid) == OTOK_KID_CHARS && otok_unbase64url(kid, OTOK_KID_CHARS, bytes, &len);
 
-    return otok_fail(err, reason->code, "key %zu (kid %s): %s; in %s", i + 1, is_thumbprint ? kid : "unreadable", reason->message,
-                     what);
+    return otok_fail(err, reason->code, "key %zu (kid %s): %s; in %s", i + 1, is_thumbprint ? kid : "unreadable",
+                     reason->message, what);
 }
 
-int otok_keyring_parse(const char *text, size_t len, unsigned which, const char *what, otok_keyring *keyring, otok_error *err)
+int otok_keyring_parse(const char *text, size_t len, unsigned which, const char *what, otok_keyring *keyring,
+                       otok_error *err)
 {
     otok_json *root;
     int rc = otok_json_parse_long(text, len, OTOK_KEYRING_FILE_MAX, what, &root, err);

@@ -16,7 +16,7 @@ enum { OTOK_KID_CHARS = 43, OTOK_MAX_KEYRING_KEYS = 64 };
 /* A key that signs access and ID tokens. */
 typedef struct otok_signing_key {
     otok_pkey *pkey;
-    int32_t state;                /* OTOK_KEY_... */
+    int32_t state; /* OTOK_KEY_... */
     int64_t created_us;
     char kid[OTOK_KID_CHARS + 1]; /* RFC 7638 thumbprint */
 } otok_signing_key;
@@ -40,13 +40,15 @@ struct otok_keyring {
 
 otok_keyring *otok_keyring_ref(otok_keyring *keyring);
 
-/* The directory default (otok_config.directory): loads `path`, or makes it with a key of `algorithm` when it is not there; of two
- * processes that do so at once, one makes it and both get the same. */
+/*
+ * The directory default (otok_config.directory): loads `path`, or makes it with a key of `algorithm` when it is not
+ * there; of two processes that do so at once, one makes it and both get the same.
+ */
 int otok_keyring_open(const char *path, int32_t algorithm, otok_keyring **out, otok_error *err);
 
-const otok_signing_key *otok_keyring_signing(const otok_keyring *keyring);               /* the active one */
+const otok_signing_key *otok_keyring_signing(const otok_keyring *keyring);                 /* the active one */
 const otok_signing_key *otok_keyring_by_kid(const otok_keyring *keyring, const char *kid); /* NULL when gone */
-const otok_token_key *otok_keyring_token(const otok_keyring *keyring);                   /* the active one */
+const otok_token_key *otok_keyring_token(const otok_keyring *keyring);                     /* the active one */
 
 /* ---------------------------------------------------------------------------------------------------- jwk.c */
 
@@ -59,13 +61,13 @@ int otok_jwk_add_pkey(otok_buf *out, const otok_pkey *key, bool with_private, ot
 void otok_jwk_add_oct(otok_buf *out, const uint8_t key[OTOK_KEY_SIZE]);
 
 /*
- * Reads them; `alg` must be there and fit.  `with_private`: all private members must be there, else they are not looked at.
- * OTOK_E_KEY names the member.
+ * Reads them; `alg` must be there and fit.  `with_private`: all private members must be there, else they are not
+ * looked at. OTOK_E_KEY names the member.
  */
 int otok_jwk_read_pkey(const otok_json *jwk, bool with_private, otok_pkey **out, otok_error *err);
 int otok_jwk_read_oct(const otok_json *jwk, uint8_t out[OTOK_KEY_SIZE], otok_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- keyring_json.c */
+/* --------------------------------------------------------------------------------------------------- keyring_json.c */
 
 enum { OTOK_KEYRING_FILE_MAX = 1 << 20 };
 
@@ -75,12 +77,16 @@ enum { OTOK_JWKS_SIGNING = 1, OTOK_JWKS_TOKEN = 2, OTOK_JWKS_PUBLIC = 4 };
 otok_keyring *otok_keyring_new(otok_error *err); /* empty: not for use before it has its active keys */
 
 /* Adds the keys of a private JWKS, in which `which` are expected; `what` names the file.  OTOK_E_FORMAT, OTOK_E_KEY. */
-int otok_keyring_parse(const char *text, size_t len, unsigned which, const char *what, otok_keyring *keyring, otok_error *err);
+int otok_keyring_parse(const char *text, size_t len, unsigned which, const char *what, otok_keyring *keyring,
+                       otok_error *err);
 int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *out, otok_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- private_file.c */
+/* --------------------------------------------------------------------------------------------------- private_file.c */
 
-/* Appends a file of at most `most` bytes.  OTOK_E_PERMISSION when it is not ours alone; symbolic links are not followed. */
+/*
+ * Appends a file of at most `most` bytes.  OTOK_E_PERMISSION when it is not ours alone; symbolic links are not
+ * followed.
+ */
 int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_error *err);
 
 /* Writes a file, mode 0600, whole and durably; OTOK_E_CONFLICT when it is there and `replace` is false. */

@@ -32,7 +32,8 @@ static int check_owner(int fd, const char *path, otok_error *err)
         return otok_fail(err, OTOK_E_PERMISSION, "%s belongs to user %ju, not to us (%ju)", path, (uintmax_t)st.st_uid,
                          (uintmax_t)geteuid());
     if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return otok_fail(err, OTOK_E_PERMISSION, "%s has mode %04o: others can use it; chmod 600 it", path, st.st_mode & 07777u);
+        return otok_fail(err, OTOK_E_PERMISSION, "%s has mode %04o: others can use it; chmod 600 it", path,
+                         st.st_mode & 07777u);
     return OTOK_OK;
 }
 

@@ -42,19 +42,12 @@ static bool parse_body(otok_str bytes, struct cutoff_body *out)
     return true;
 }
 
-static int keep_one(void *arg, const otok_record *record)
-{
-    *(otok_record **)arg = otok_record_copy(record);
-    return *(otok_record **)arg == NULL;
-}
-
 /* The record as it stands, or NULL. */
 static int fetch_cutoff(otok_service *service, const otok_id *id, otok_record **out, otok_cutoff_head *head,
                         otok_error *err)
 {
-    *out = NULL;
     *head = (otok_cutoff_head){INT64_MIN, INT64_MIN};
-    int rc = otok_store_fetch(service->store, id, 1, 0, keep_one, out, err);
+    int rc = otok_record_fetch(service, id, out, err);
     if (rc == OTOK_OK && *out != NULL && !otok_cutoff_head_parse((*out)->head, head))
         rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has a format that this version does not know");
     if (rc != OTOK_OK) {

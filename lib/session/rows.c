@@ -46,3 +46,32 @@ void otok_rows_free(otok_rows *rows)
     rows->records = NULL;
     rows->n = 0;
 }
+
+/* ------------------------------------------------------------------------------------------------------------- one */
+
+struct one {
+    otok_record *copy;
+    bool short_of_memory;
+};
+
+static int on_one(void *arg, const otok_record *record)
+{
+    struct one *one = arg;
+    one->copy = otok_record_copy(record);
+    one->short_of_memory = one->copy == NULL;
+    return 1;
+}
+
+int otok_record_fetch(otok_service *service, const otok_id *id, otok_record **out, otok_error *err)
+{
+    struct one one = {0};
+    int rc = otok_store_fetch(service->store, id, 1, 0, on_one, &one, err);
+    if (rc == OTOK_OK && one.short_of_memory) /* which must not pass for absence */
+        rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    if (rc != OTOK_OK) {
+        otok_record_free(one.copy);
+        one.copy = NULL;
+    }
+    *out = one.copy;
+    return rc;
+}

@@ -162,6 +162,24 @@ int otok_names_of_session(const otok_service *service, otok_str subject, otok_st
                           otok_session_names *out, otok_error *err);
 int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err);
 
+/* ---------------------------------------------------------------------------------------------------- rows.c */
+
+/* Copies of records as a scan emits them, in order; freed with otok_rows_free(). */
+typedef struct otok_rows {
+    otok_record **records;
+    size_t n, room;
+    int64_t until_us; /* the order of the last one that is wanted */
+    bool by_sweep;    /* order is sweep_us */
+    bool past;        /* one behind until_us was seen */
+    bool short_of_memory;
+} otok_rows;
+
+int otok_rows_scan(otok_service *service, const otok_scan *scan, otok_rows *rows, otok_error *err);
+void otok_rows_free(otok_rows *rows);
+
+/* A copy of one record, NULL when there is none; freed with otok_record_free(). */
+int otok_record_fetch(otok_service *service, const otok_id *id, otok_record **out, otok_error *err);
+
 /* ---------------------------------------------------------------------------------------------------- load.c */
 
 /* A session in memory: a copy of its record, taken apart, with the latest cutoff that applies. */
@@ -276,18 +294,5 @@ int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64
 /* The sweeper's part: goes on with the walk that a cutoff's record asks for, and files or unfiles the record accordingly. */
 int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,
                       otok_error *err);
-
-/* Copies of records as a scan emits them, in order; freed with otok_rows_free(). */
-typedef struct otok_rows {
-    otok_record **records;
-    size_t n, room;
-    int64_t until_us; /* the order of the last one that is wanted */
-    bool by_sweep;    /* order is sweep_us */
-    bool past;        /* one behind until_us was seen */
-    bool short_of_memory;
-} otok_rows;
-
-int otok_rows_scan(otok_service *service, const otok_scan *scan, otok_rows *rows, otok_error *err);
-void otok_rows_free(otok_rows *rows);
 
 #endif

@@ -19,7 +19,8 @@ static crash_report run(crash_plan plan, bool *well)
     *well = crash_run(&plan, &report);
     test_remove_folder(folder);
     printf("%llu kills, %llu operations acknowledged, %llu in flight, %llu lost\n", (unsigned long long)report.kills,
-           (unsigned long long)report.acknowledged, (unsigned long long)report.in_flight, (unsigned long long)report.lost);
+           (unsigned long long)report.acknowledged, (unsigned long long)report.in_flight,
+           (unsigned long long)report.lost);
     return report;
 }
 

@@ -35,14 +35,16 @@ static bool run_phase(const phase *p, uint64_t kills, uint64_t seed, const char 
     crash_report report;
     (void)snprintf(path, sizeof path, "%s/%u%s", folder, p->workers, p->newborn ? "-newborn" : "");
     (void)mkdir(path, 0700);
-    const crash_plan plan = {.kills = kills, .seed = seed, .workers = p->workers, .newborn = p->newborn, .folder = path};
+    const crash_plan plan = {
+        .kills = kills, .seed = seed, .workers = p->workers, .newborn = p->newborn, .folder = path};
     time_t start = time(NULL);
     bool well = crash_run(&plan, &report);
-    printf("%s: %llu kills, %llu operations acknowledged, %llu in flight (%llu of them found done), %llu sessions checked, %llu lost, "
+    printf("%s: %llu kills, %llu operations acknowledged, %llu in flight (%llu of them found done), %llu sessions "
+           "checked, %llu lost, "
            "%lld s\n",
            p->name, (unsigned long long)report.kills, (unsigned long long)report.acknowledged,
-           (unsigned long long)report.in_flight, (unsigned long long)report.happened, (unsigned long long)report.checked,
-           (unsigned long long)report.lost, (long long)(time(NULL) - start));
+           (unsigned long long)report.in_flight, (unsigned long long)report.happened,
+           (unsigned long long)report.checked, (unsigned long long)report.lost, (long long)(time(NULL) - start));
     if (!well)
         printf("LOST: %s\n(the store is left in %s)\n", report.story, path);
     (void)fflush(stdout);
@@ -56,7 +58,8 @@ int main(int argc, char **argv)
     char *folder = argc > 3 ? NULL : test_new_folder();
     bool well = true;
     for (size_t i = 0; i < sizeof phases / sizeof phases[0] && well; i++)
-        well = run_phase(&phases[i], (kills * phases[i].percent + 99) / 100, seed + i, folder != NULL ? folder : argv[3]);
+        well =
+            run_phase(&phases[i], (kills * phases[i].percent + 99) / 100, seed + i, folder != NULL ? folder : argv[3]);
     if (well)
         test_remove_folder(folder);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;

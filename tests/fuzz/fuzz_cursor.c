@@ -29,7 +29,8 @@ static void a_text_out_of_nowhere_is_refused(const char *text)
     bool is_whole = strlen(text) == OTOK_CURSOR_CHARS && strspn(text, ALPHABET) == OTOK_CURSOR_CHARS &&
                     strchr(LAST_CHARS, text[OTOK_CURSOR_CHARS - 1]) != NULL;
     fuzz_must(otok_cursor_key_id(text, &key_id) == is_whole, "a cursor tells its key when it is whole");
-    fuzz_must(otok_cursor_parse(text, context, fuzz_mac_key(), &cursor, NULL) == OTOK_E_INVALID, "a forged cursor is refused");
+    fuzz_must(otok_cursor_parse(text, context, fuzz_mac_key(), &cursor, NULL) == OTOK_E_INVALID,
+              "a forged cursor is refused");
 }
 
 static void a_cursor_is_for_one_page_only(fuzz_input *input)
@@ -60,7 +61,8 @@ static void a_cursor_is_for_one_page_only(fuzz_input *input)
     if (strcmp(spoilt, text) == 0 && memcmp(other, context, sizeof other) == 0)
         return;
     page.data = other;
-    fuzz_must(otok_cursor_parse(spoilt, page, fuzz_mac_key(), &back, NULL) == OTOK_E_INVALID, "another page's cursor is refused");
+    fuzz_must(otok_cursor_parse(spoilt, page, fuzz_mac_key(), &back, NULL) == OTOK_E_INVALID,
+              "another page's cursor is refused");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (otok_keyring_signing(keyring) == NULL || otok_keyring_token(keyring) == NULL)
             abort();
         read_back(keyring);
-        if (otok_keyring_jwks(keyring, &jwks, NULL) != OTOK_OK || strstr(jwks, "\"d\"") != NULL || strstr(jwks, "oct") != NULL)
+        if (otok_keyring_jwks(keyring, &jwks, NULL) != OTOK_OK || strstr(jwks, "\"d\"") != NULL ||
+            strstr(jwks, "oct") != NULL)
             abort();
         otok_string_free(jwks);
     }

@@ -54,7 +54,8 @@ static void the_seal_fits_nobody_else(const otok_buf *printed)
     otok_str bytes = {printed->data, printed->len};
     fuzz_must(otok_body_verify(bytes, &scope, fuzz_mac_key(), NULL) == OTOK_OK, "its own seal fits");
     scope.subject = otok_str_of("mallory");
-    fuzz_must(otok_body_verify(bytes, &scope, fuzz_mac_key(), NULL) == OTOK_E_TAMPERED, "a body cannot change its subject");
+    fuzz_must(otok_body_verify(bytes, &scope, fuzz_mac_key(), NULL) == OTOK_E_TAMPERED,
+              "a body cannot change its subject");
 }
 
 static void a_body_is_printed_as_it_was_parsed(const uint8_t *data, size_t size)
@@ -70,7 +71,8 @@ static void a_body_is_printed_as_it_was_parsed(const uint8_t *data, size_t size)
     otok_buf_init(&again, NULL, 0);
     fuzz_must(otok_body_print(&body, &scope, key_id, fuzz_mac_key(), &again, NULL) == OTOK_OK, "otok_body_print");
     fuzz_must(again.len == size && memcmp(again.data, data, AT_SEAL) == 0 &&
-                  memcmp(again.data + AT_SEAL + OTOK_SEAL_SIZE, data + AT_SEAL + OTOK_SEAL_SIZE, size - AT_SEAL - OTOK_SEAL_SIZE) == 0,
+                  memcmp(again.data + AT_SEAL + OTOK_SEAL_SIZE, data + AT_SEAL + OTOK_SEAL_SIZE,
+                         size - AT_SEAL - OTOK_SEAL_SIZE) == 0,
               "a body is printed as it was parsed");
     rc = otok_body_verify((otok_str){data, size}, &scope, fuzz_mac_key(), NULL);
     bool same = memcmp(again.data, data, size) == 0;

@@ -18,8 +18,8 @@
 #include "support/vectors.h"
 
 #define ISSUER "https://id.example.org"
-#define JKT "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
-#define SCOPE "openid offline_access profile"
+#define JKT    "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+#define SCOPE  "openid offline_access profile"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -72,7 +72,8 @@ static void narrowing_never_widens(const char *granted, const char *asked)
     char *got = text_of(&buf), *normal = normalise(asked);
     if (rc == OTOK_OK) {
         fuzz_must(is_within(got, granted), "nothing is got that was not granted");
-        fuzz_must(normal != NULL && strcmp(got, normal[0] != '\0' ? normal : granted) == 0, "and all that was asked for is");
+        fuzz_must(normal != NULL && strcmp(got, normal[0] != '\0' ? normal : granted) == 0,
+                  "and all that was asked for is");
     } else {
         fuzz_must(normal == NULL || !is_within(normal, granted), "what was granted can be had");
     }

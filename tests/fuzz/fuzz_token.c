@@ -64,7 +64,8 @@ static void a_token_that_was_spoilt_is_refused(fuzz_input *input)
         spoilt[at] = (char)(spoilt[at] ^ (char)fuzz_byte(input));
     }
     if (strcmp(spoilt, text) != 0 && otok_token_parse(spoilt, &presented))
-        fuzz_must(otok_token_verify(&presented, fuzz_mac_key(), NULL) == OTOK_E_TOKEN_INVALID, "a spoilt token is refused");
+        fuzz_must(otok_token_verify(&presented, fuzz_mac_key(), NULL) == OTOK_E_TOKEN_INVALID,
+                  "a spoilt token is refused");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

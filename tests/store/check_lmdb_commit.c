@@ -7,7 +7,6 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +20,8 @@
 #include "support/crew.h"
 #include "support/fixture.h"
 #include "support/raw.h"
+
+#ifdef OTOK_HAVE_LMDB
 
 enum { BUSY_MS = 200, PATIENCE_MS = 60000 };
 
@@ -547,3 +548,12 @@ int main(void)
 {
     return test_main("lmdb commit", add);
 }
+
+#else
+
+int main(void)
+{
+    return test_without_lmdb("lmdb commit");
+}
+
+#endif

@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/lmdb.h"
 #include "support/crew.h"
 #include "support/fixture.h"
 #include "support/raw.h"
+
+#ifdef OTOK_HAVE_LMDB
 
 static char *folder; /* of each test, empty at its beginning */
 static char path[4096];
@@ -596,3 +598,12 @@ int main(void)
 {
     return test_main("lmdb open", add);
 }
+
+#else
+
+int main(void)
+{
+    return test_without_lmdb("lmdb open");
+}
+
+#endif

@@ -27,7 +27,8 @@ typedef struct judge {
     crash_setting setting;
     char folder[4096];
     crash_table table;
-    int64_t floors[CRASH_SUBJECTS + 1][CRASH_CLIENTS + 1]; /* cutoffs that were acknowledged; the last row and column: any */
+    int64_t floors[CRASH_SUBJECTS + 1]
+                  [CRASH_CLIENTS + 1]; /* cutoffs that were acknowledged; the last row and column: any */
     crash_random random;
     uint64_t round;
     size_t births; /* sessions that may be there without their token having been returned */
@@ -44,7 +45,8 @@ static bool is_lost(const judge *j)
 static void lose(judge *j, const crash_known *known, const char *format, ...) OTOK_PRINTF(3, 4);
 static void lose(judge *j, const crash_known *known, const char *format, ...)
 {
-    static const char *const kinds[] = {"issue", "refresh", "revoke_session", "revoke_token", "cutoff_set", "revoke_matching", "sweep"};
+    static const char *const kinds[] = {"issue",      "refresh",         "revoke_session", "revoke_token",
+                                        "cutoff_set", "revoke_matching", "sweep"};
     char what[512];
     va_list args;
     if (is_lost(j))
@@ -58,12 +60,13 @@ static void lose(judge *j, const crash_known *known, const char *format, ...)
                        (unsigned long long)j->plan->seed, what);
         return;
     }
-    (void)snprintf(j->report->story, CRASH_STORY,
-                   "round %llu (seed %llu): session %s of %s and %s, issued in round %llu, generation %lu acknowledged, last told "
-                   "OTOK_OK in round %llu for %s: %s",
-                   (unsigned long long)j->round, (unsigned long long)j->plan->seed, known->session_id,
-                   crash_subjects[known->subject], crash_clients[known->client], (unsigned long long)known->issued_in,
-                   (unsigned long)known->generation, (unsigned long long)known->last_in, kinds[known->last], what);
+    (void)snprintf(
+        j->report->story, CRASH_STORY,
+        "round %llu (seed %llu): session %s of %s and %s, issued in round %llu, generation %lu acknowledged, last told "
+        "OTOK_OK in round %llu for %s: %s",
+        (unsigned long long)j->round, (unsigned long long)j->plan->seed, known->session_id,
+        crash_subjects[known->subject], crash_clients[known->client], (unsigned long long)known->issued_in,
+        (unsigned long)known->generation, (unsigned long long)known->last_in, kinds[known->last], what);
 }
 
 /* ------------------------------------------------------------------------------------------------------- the killing */
@@ -89,8 +92,8 @@ static void wait_for_operations(judge *j, const crash_log *log, uint32_t n)
         if (atomic_load(&log->opened) && log->open_rc != OTOK_OK)
             return;
         if (clock_us() > until_us) {
-            lose(j, NULL, "a worker hangs: %u operations begun in %d s, %s", atomic_load(&log->n), PATIENCE_US / 1000000,
-                 atomic_load(&log->opened) ? "the store is open" : "the store does not open");
+            lose(j, NULL, "a worker hangs: %u operations begun in %d s, %s", atomic_load(&log->n),
+                 PATIENCE_US / 1000000, atomic_load(&log->opened) ? "the store is open" : "the store does not open");
             return;
         }
         (void)sched_yield();
@@ -106,7 +109,8 @@ static void choose_the_moment(judge *j, const crash_log *log)
         let_pass_us(crash_next(&j->random, opening_us));
         return;
     }
-    wait_for_operations(j, log, (uint32_t)(1 + crash_next(&j->random, j->plan->newborn ? 3 : 20) + atomic_load(&log->n)));
+    wait_for_operations(j, log,
+                        (uint32_t)(1 + crash_next(&j->random, j->plan->newborn ? 3 : 20) + atomic_load(&log->n)));
     let_pass_us(crash_next(&j->random, spans_us[crash_next(&j->random, sizeof spans_us / sizeof spans_us[0])]));
 }
 
@@ -151,7 +155,8 @@ static void let_work_and_kill(judge *j)
 
 static bool is_aimed_at(const crash_op *op, const crash_known *known)
 {
-    return (op->subject == CRASH_ANY || op->subject == known->subject) && (op->client == CRASH_ANY || op->client == known->client);
+    return (op->subject == CRASH_ANY || op->subject == known->subject) &&
+           (op->client == CRASH_ANY || op->client == known->client);
 }
 
 static bool is_cutoff(const crash_op *op)
@@ -205,7 +210,8 @@ static void learn_refresh(judge *j, const crash_op *op, crash_known *known)
         known->generation = op->generation;
         memcpy(known->token, op->token, sizeof known->token);
     } else if (op->generation < known->generation || strcmp(op->token, known->token) != 0) {
-        lose(j, known, "a refresh went back to generation %lu, or gave another token of the same one", (unsigned long)op->generation);
+        lose(j, known, "a refresh went back to generation %lu, or gave another token of the same one",
+             (unsigned long)op->generation);
     }
     acknowledge(j, known, op->kind);
 }
@@ -245,7 +251,9 @@ static void learn_from(judge *j, const crash_op *op)
 {
     j->report->acknowledged += is_done(op);
     j->report->in_flight += !is_answered(op);
-    crash_known *known = op->kind == CRASH_ISSUE || is_cutoff(op) || op->kind == CRASH_SWEEP ? NULL : crash_find(&j->table, op->session_id);
+    crash_known *known = op->kind == CRASH_ISSUE || is_cutoff(op) || op->kind == CRASH_SWEEP
+                             ? NULL
+                             : crash_find(&j->table, op->session_id);
     if (known != NULL)
         known->touched = true;
     if (op->kind == CRASH_REFRESH && known != NULL)
@@ -357,7 +365,8 @@ static void cutoffs_stand(judge *j)
                 continue;
             int rc = otok_cutoff_get(j->service, &filter, &at_us, &err);
             if (rc != OTOK_OK || at_us < j->floors[s][c])
-                lose(j, NULL, "the cutoff of %s and %s was acknowledged, and is not there: %s", s < CRASH_SUBJECTS ? crash_subjects[s] : "anybody",
+                lose(j, NULL, "the cutoff of %s and %s was acknowledged, and is not there: %s",
+                     s < CRASH_SUBJECTS ? crash_subjects[s] : "anybody",
                      c < CRASH_CLIENTS ? crash_clients[c] : "any client", otok_error_name(rc));
         }
     }

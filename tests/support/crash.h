@@ -18,19 +18,19 @@ enum { CRASH_STORY = 1024 };
 typedef struct crash_plan {
     uint64_t kills;
     uint64_t seed;
-    unsigned workers; /* at once; 1 to 4 */
-    bool newborn;     /* every store is made by the worker that is killed: it may be while it makes it */
-    bool lossy;       /* over a store that acknowledges before it commits: the judge must notice */
+    unsigned workers;   /* at once; 1 to 4 */
+    bool newborn;       /* every store is made by the worker that is killed: it may be while it makes it */
+    bool lossy;         /* over a store that acknowledges before it commits: the judge must notice */
     const char *folder; /* an empty one, whose content is left for who wants to look */
 } crash_plan;
 
 typedef struct crash_report {
     uint64_t kills;
-    uint64_t acknowledged; /* operations that were answered with OTOK_OK */
-    uint64_t in_flight;    /* operations that a kill interrupted */
-    uint64_t happened;     /* of those, how many were found done */
-    uint64_t checked;      /* sessions held against what was acknowledged, over all rounds */
-    uint64_t lost;         /* 0, or 1: the first one ends the run */
+    uint64_t acknowledged;   /* operations that were answered with OTOK_OK */
+    uint64_t in_flight;      /* operations that a kill interrupted */
+    uint64_t happened;       /* of those, how many were found done */
+    uint64_t checked;        /* sessions held against what was acknowledged, over all rounds */
+    uint64_t lost;           /* 0, or 1: the first one ends the run */
     char story[CRASH_STORY]; /* what was lost, and how it came to that */
 } crash_report;
 

@@ -93,7 +93,8 @@ static int compare(const void *one, const void *two)
 }
 
 /* The entries of one key as records say they should be, and as the index has them. */
-static bool key_agrees(otok_store *store, const otok_index_key *key, const entry *want, size_t n, char story[CRASH_STORY])
+static bool key_agrees(otok_store *store, const otok_index_key *key, const entry *want, size_t n,
+                       char story[CRASH_STORY])
 {
     entries seen;
     otok_error err = {0};
@@ -101,9 +102,11 @@ static bool key_agrees(otok_store *store, const otok_index_key *key, const entry
     int rc = read_all(store, key, &seen, &err);
     if (rc == OTOK_OK)
         rc = otok_store_count(store, key, &counted, &err);
-    bool agrees = rc == OTOK_OK && counted == n && seen.n == n && (n == 0 || memcmp(seen.at, want, n * sizeof *want) == 0);
+    bool agrees =
+        rc == OTOK_OK && counted == n && seen.n == n && (n == 0 || memcmp(seen.at, want, n * sizeof *want) == 0);
     if (!agrees)
-        (void)snprintf(story, CRASH_STORY, "index %u disagrees with the records: %zu name it, it has %zu, count says %llu: %s %s",
+        (void)snprintf(story, CRASH_STORY,
+                       "index %u disagrees with the records: %zu name it, it has %zu, count says %llu: %s %s",
                        key->index, n, seen.n, (unsigned long long)counted, otok_error_name(rc), err.message);
     free(seen.at);
     return agrees;
@@ -116,7 +119,8 @@ static bool named_keys_agree(otok_service *service, otok_store *store, const ent
     for (size_t i = 0; agrees && i < CRASH_SUBJECTS * CRASH_CLIENTS; i++) {
         otok_session_names names;
         if (otok_names_of_session(service, otok_str_of(crash_subjects[i / CRASH_CLIENTS]),
-                                  otok_str_of(crash_clients[i % CRASH_CLIENTS]), (otok_str){0}, &names, NULL) != OTOK_OK)
+                                  otok_str_of(crash_clients[i % CRASH_CLIENTS]), (otok_str){0}, &names,
+                                  NULL) != OTOK_OK)
             return false;
         for (size_t k = 0; agrees && k < names.nkeys; k++) {
             size_t at = 0, n = 0;

@@ -18,7 +18,15 @@ extern const char *const crash_subjects[CRASH_SUBJECTS], *const crash_clients[CR
 
 /* ---------------------------------------------------------------------------------------------------- the log */
 
-typedef enum crash_kind { CRASH_ISSUE, CRASH_REFRESH, CRASH_REVOKE_ID, CRASH_REVOKE_TOKEN, CRASH_CUTOFF, CRASH_MATCHING, CRASH_SWEEP } crash_kind;
+typedef enum crash_kind {
+    CRASH_ISSUE,
+    CRASH_REFRESH,
+    CRASH_REVOKE_ID,
+    CRASH_REVOKE_TOKEN,
+    CRASH_CUTOFF,
+    CRASH_MATCHING,
+    CRASH_SWEEP
+} crash_kind;
 
 /* One operation: what was to be done, written before; what was answered, written behind. */
 typedef struct crash_op {
@@ -73,7 +81,8 @@ typedef struct crash_table {
 } crash_table;
 
 crash_known *crash_find(crash_table *table, const char *session_id);
-crash_known *crash_add(crash_table *table, const crash_op *issue, int64_t now_us); /* forgets the oldest dead when full */
+crash_known *crash_add(crash_table *table, const crash_op *issue,
+                       int64_t now_us); /* forgets the oldest dead when full */
 
 /* ---------------------------------------------------------------------------------------------------- helpers */
 
@@ -95,7 +104,8 @@ otok_filter crash_filter(uint8_t subject, uint8_t client);
 int crash_refresh(otok_service *service, const crash_known *known, otok_tokens **out, otok_error *err);
 
 /* The life of a worker: until it is killed. */
-void crash_work(const crash_setting *setting, crash_log *log, crash_table *table, uint64_t seed) __attribute__((__noreturn__));
+void crash_work(const crash_setting *setting, crash_log *log, crash_table *table, uint64_t seed)
+    __attribute__((__noreturn__));
 
 /* A store that says OTOK_OK, and commits when it is next asked for something.  Takes `inner`. */
 int crash_store_lossy(otok_store *inner, otok_store **out, otok_error *err);

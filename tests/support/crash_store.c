@@ -35,7 +35,8 @@ static void catch_up(lossy *s)
     (void)pthread_mutex_unlock(&s->mutex);
 }
 
-static int lossy_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg, otok_error *err)
+static int lossy_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                       otok_error *err)
 {
     lossy *s = self;
     catch_up(s);

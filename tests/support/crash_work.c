@@ -188,7 +188,7 @@ static crash_kind choose(crash_random *random, size_t live)
     static const struct {
         crash_kind kind;
         uint64_t share;
-    } shares[] = {{CRASH_REFRESH, 46}, {CRASH_ISSUE, 30},    {CRASH_REVOKE_ID, 9}, {CRASH_REVOKE_TOKEN, 4},
+    } shares[] = {{CRASH_REFRESH, 46}, {CRASH_ISSUE, 30},   {CRASH_REVOKE_ID, 9}, {CRASH_REVOKE_TOKEN, 4},
                   {CRASH_CUTOFF, 3},   {CRASH_MATCHING, 2}, {CRASH_SWEEP, 6}};
     uint64_t at = crash_next(random, 100);
     if (live == 0 || (live < CRASH_FEW_LIVE && at < 40))

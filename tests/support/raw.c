@@ -8,6 +8,8 @@
 #include <check.h>
 #include <string.h>
 
+#include "support/fixture.h"
+
 static uint8_t noise[OTOK_MAX_BODY]; /* what bodies are made of: byte i is always the same */
 
 static void __attribute__((__constructor__)) make_noise(void)
@@ -113,4 +115,22 @@ otok_store *test_open_lmdb(const char *folder, const otok_lmdb_options *options)
     if (otok_store_open_lmdb(folder, options, &store, &err) != OTOK_OK)
         ck_abort_msg("open: %s", err.message);
     return store;
+}
+
+START_TEST(without_lmdb_opening_says_so)
+{
+    otok_store *store;
+    test_assert_code(OTOK_E_UNSUPPORTED, otok_store_open_lmdb("/nowhere", NULL, &store, NULL));
+    ck_assert_ptr_null(store);
+}
+END_TEST
+
+static void add_without_lmdb(TCase *tcase)
+{
+    tcase_add_test(tcase, without_lmdb_opening_says_so);
+}
+
+int test_without_lmdb(const char *name)
+{
+    return test_main(name, add_without_lmdb);
 }

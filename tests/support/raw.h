@@ -33,4 +33,7 @@ int test_raw_raise(otok_store *store, uint32_t number);
 
 otok_store *test_open_lmdb(const char *folder, const otok_lmdb_options *options); /* aborts when it fails */
 
+/* The suite of a test program whose tests all need LMDB, in a build without: opening says so. */
+int test_without_lmdb(const char *name);
+
 #endif
