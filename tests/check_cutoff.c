@@ -300,6 +300,26 @@ START_TEST(cut_off_session_stays_dead_through_clocks_policies_and_restarts)
 }
 END_TEST
 
+/* V3: "they only move forward and are never cleared", L6: the sweeper's walk is not the end of a cutoff */
+START_TEST(cutoff_stands_after_the_sweeper_has_walked_behind_it)
+{
+    for (int scope = 0; scope < SCOPES; scope++) {
+        test_fixture *f = test_open(_i), *late = test_open_node(f, NULL);
+        (void)hold(f);
+        test_advance_s(f, HOUR_S);
+        int64_t at_us = cut(f, scope, OTOK_NOW);
+        ck_assert_uint_eq(test_sweep_out(f).cut_off, 1);
+        (void)test_sweep_out(f);
+        if (scope < SCOPES - 1) /* a sid's has nothing more to say when all of its sessions are gone */
+            ck_assert_int_eq(standing(f, scope), at_us);
+        test_held held = hold(late); /* its clock stands before the cutoff */
+        test_assert_code(OTOK_OK, test_refresh_code(late, held.token, NULL));
+        test_close(late);
+        test_close(f);
+    }
+}
+END_TEST
+
 typedef struct meanwhile {
     test_fixture *node;
     test_held held;
@@ -385,7 +405,8 @@ static void add_tests(TCase *tc)
                                     session_issued_after_the_cutoff_lives_though_its_node_is_behind,
                                     start_that_is_shown_is_the_clock_of_the_node_that_issued,
                                     cutoff_of_one_service_is_seen_by_another_at_once,
-                                    cut_off_session_stays_dead_through_clocks_policies_and_restarts};
+                                    cut_off_session_stays_dead_through_clocks_policies_and_restarts,
+                                    cutoff_stands_after_the_sweeper_has_walked_behind_it};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_loop_test(tc, latest_of_all_cutoffs_wins, 0, 2);
     tcase_add_loop_test(tc, refresh_that_loaded_before_the_revocation_resurrects_nothing, 0, SCOPES + 1);

@@ -329,6 +329,54 @@ START_TEST(get_shows_dead_sessions_too)
 }
 END_TEST
 
+static int ask(test_fixture *f, int what, const test_held *held)
+{
+    otok_error err;
+    uint64_t n = 0;
+    int64_t at_us = 0;
+    otok_page *page = NULL;
+    otok_session *session = NULL;
+    otok_list_request request;
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    otok_list_request_init(&request, sizeof request);
+    request.filter = &alice;
+    int rc = what == 0   ? otok_list(f->service, &request, &page, &err)
+             : what == 1 ? otok_count(f->service, &alice, &n, &err)
+             : what == 2 ? otok_count_live(f->service, &alice, &n, &err)
+             : what == 3 ? otok_session_get(f->service, held->session_id, &session, &err)
+                         : otok_cutoff_get(f->service, &alice, &at_us, &err);
+    ck_assert(rc == OTOK_OK || (page == NULL && session == NULL));
+    otok_page_free(page);
+    otok_session_free(session);
+    return rc;
+}
+
+/* Q1, Q3, V3: what cannot be read is not taken for absent */
+START_TEST(store_that_cannot_be_read_is_no_empty_list)
+{
+    static const int codes[] = {OTOK_E_IO, OTOK_E_BUSY, OTOK_E_NOMEM, OTOK_E_FORMAT};
+    otok_error err;
+    test_watch watch;
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &alice, TEST_START_US - 1, NULL, &err));
+    test_held held = test_hold(f, NULL, NULL);
+    test_watch_fixture(&watch, f);
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        for (uint64_t at = 1;; at++) {
+            test_watch_fail(&watch, at, TEST_CALL_ANY, codes[i], false);
+            int rc = ask(f, _i, &held);
+            if (!watch.reached) {
+                ck_assert_uint_gt(at, 1);
+                break;
+            }
+            test_assert_code(codes[i], rc);
+        }
+    }
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {row_of_a_new_session_has_every_field,
@@ -341,6 +389,7 @@ static void add_tests(TCase *tc)
                                     get_shows_dead_sessions_too};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, count_does_not_walk);
+    tcase_add_loop_test(tc, store_that_cannot_be_read_is_no_empty_list, 0, 5);
 }
 
 int main(void)

@@ -374,10 +374,11 @@ START_TEST(sweeper_of_one_realm_leaves_the_other_alone)
 }
 END_TEST
 
-/* L6: a sweep that cannot write says so, and loses nothing */
+/* L6: a sweep that cannot read or write says so, and loses nothing: idle sessions (0), and cut off ones (1) */
 START_TEST(sweep_over_a_failing_store_is_no_success_and_is_made_up_for)
 {
-    for (uint64_t at = 1; at < 12; at++) {
+    bool reached = true;
+    for (uint64_t at = 1; reached; at++) {
         otok_error err;
         test_watch watch;
         test_fixture *f = test_open(TEST_MEMORY);
@@ -385,17 +386,75 @@ START_TEST(sweep_over_a_failing_store_is_no_success_and_is_made_up_for)
         test_watch_fixture(&watch, f);
         for (int i = 0; i < 100; i++)
             otok_tokens_free(test_issue_plain(f, "alice", "phone"));
-        cut(f, "alice", NULL);
+        if (_i == 1)
+            cut(f, "alice", NULL);
+        test_advance_s(f, DAYS(31));
+        (void)(_i == 0 ? test_sweep(f, 0).visited : 0);
+        test_advance_s(f, DAYS(2));
         test_watch_fail(&watch, at, TEST_CALL_ANY, OTOK_E_IO, false);
         int rc = otok_sweep(f->service, 0, NULL, &err);
-        if (watch.reached)
-            test_assert_code(OTOK_E_IO, rc);
+        reached = watch.reached;
+        test_assert_code(reached ? OTOK_E_IO : OTOK_OK, rc);
         test_watch_reset(&watch);
         (void)test_sweep_out(f);
         ck_assert_uint_eq(records(f), 0);
-        ck_assert_uint_eq(test_count_reasons(f, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_CUTOFF, NULL), 100);
+        ck_assert_uint_eq(test_count_events(f, _i == 0 ? OTOK_EVENT_EXPIRED : OTOK_EVENT_REVOKED), 100);
         test_close(f);
     }
+}
+END_TEST
+
+static bool speechless;
+
+static int fail_when_speechless(test_fixture *f, const char *client_id, otok_policy *policy)
+{
+    (void)f;
+    policy->idle_timeout_s = OTOK_UNLIMITED;
+    return speechless && strcmp(client_id, "phone") == 0 ? -1 : 0;
+}
+
+/* L6: without its policy nobody knows whether a session is dead: it stays, whatever else the sweep does */
+START_TEST(session_whose_policy_cannot_be_had_is_not_swept)
+{
+    test_fixture *f = test_open(_i);
+    f->client_policy = fail_when_speechless;
+    test_reopen_service(f);
+    speechless = false;
+    test_held held = test_hold(f, "alice", "phone");
+    speechless = true;
+    for (int day = 0; day < 70; day++) {
+        otok_error err;
+        test_advance_s(f, DAYS(1));
+        (void)otok_sweep(f->service, 0, NULL, &err);
+    }
+    speechless = false;
+    test_assert_code(OTOK_OK, test_refresh_code(f, held.token, NULL));
+    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_EXPIRED), 0);
+    test_close(f);
+}
+END_TEST
+
+/* L6: and one client's callback does not keep the sweeper from the sessions of the others for ever */
+START_TEST(client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others)
+{
+    test_fixture *f = test_open(_i);
+    f->client_policy = fail_when_speechless;
+    test_reopen_service(f);
+    speechless = false;
+    (void)test_hold(f, "alice", "phone");
+    otok_grant grant = test_grant("bob", "laptop", "offline_access");
+    grant.max_lifetime_s = DAYS(2);
+    test_held dead = test_hold_grant(f, &grant);
+    speechless = true;
+    for (int day = 0; day < 70; day++) {
+        otok_error err;
+        test_advance_s(f, DAYS(1));
+        for (int call = 0; call < 5; call++)
+            (void)otok_sweep(f->service, 0, NULL, &err);
+    }
+    speechless = false;
+    ck_assert(!test_has_session(f, dead.session_id));
+    test_close(f);
 }
 END_TEST
 
@@ -410,11 +469,13 @@ static void add_tests(TCase *tc)
         every_session_is_looked_at_once_in_30_days,
         walk_behind_a_cutoff_is_resumed_after_a_restart_and_by_another_service,
         two_sweepers_remove_each_session_once_with_one_event,
-        sweeper_of_one_realm_leaves_the_other_alone};
+        sweeper_of_one_realm_leaves_the_other_alone,
+        session_whose_policy_cannot_be_had_is_not_swept,
+        client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_loop_test(tc, each_death_is_swept_with_an_event_for_each_session, 0, DEATHS);
     tcase_add_test(tc, session_refreshed_while_the_sweeper_looks_at_it_stays);
-    tcase_add_test(tc, sweep_over_a_failing_store_is_no_success_and_is_made_up_for);
+    tcase_add_loop_test(tc, sweep_over_a_failing_store_is_no_success_and_is_made_up_for, 0, 2);
 }
 
 int main(void)

@@ -238,7 +238,7 @@ typedef struct otok_policy {
      * which is lengthened by it in the client's favour.
      */
     int64_t touch_interval_s;
-    int64_t sweep_grace_s; /* a session is removed once it was seen dead for so long; default 1 day */
+    int64_t sweep_grace_s; /* a session is removed once it was seen dead for so long; default 1 day, at most 30 */
 
     int32_t access_token;            /* OTOK_OFF: the host mints its own access tokens */
     int32_t access_token_revocation; /* OTOK_OFF: an access token cannot be revoked, unsupported_token_type */
@@ -407,7 +407,7 @@ typedef struct otok_grant {
     const char *claims;
     const char *label;      /* a name for the device that the user recognises; at most 512 bytes */
     const otok_peer *peer;  /* where the request came from */
-    int32_t binding;        /* OTOK_BINDING_...; the thumbprint of JKT and X5T_S256 is the peer's */
+    int32_t binding;        /* OTOK_BINDING_...; the peer must have proven the key or certificate */
     int32_t unused;         /* 0 */
     int64_t idle_timeout_s; /* tighter limits of this session; looser ones have no effect */
     int64_t max_lifetime_s;
@@ -523,7 +523,8 @@ int otok_revoke_matching(otok_service *service, const otok_filter *filter, uint6
 
 /*
  * Sets a cutoff: one write.  `at_us` OTOK_NOW, or a time in the past, taken literally (a day ahead of the clock is
- * OTOK_E_INVALID).  Cutoffs only move forward and are never cleared; `effective_us` (may be NULL) is where it stands now.
+ * OTOK_E_INVALID).  Cutoffs only move forward and are never cleared, but for that of a `sid`, which goes once the sweeper has
+ * removed its sessions; `effective_us` (may be NULL) is where it stands now.
  * Sessions issued afterwards are later than it.  Since 0.1.
  */
 int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at_us, int64_t *effective_us,
@@ -556,6 +557,7 @@ typedef struct otok_session {
     int64_t max_expires_us;  /* OTOK_UNLIMITED */
     uint32_t generation;
     uint32_t retries; /* of the current generation, where the policy counts them */
+    int32_t state;    /* OTOK_OK while it is live; otherwise OTOK_E_TOKEN_EXPIRED or OTOK_E_TOKEN_REVOKED */
 } otok_session;
 
 typedef struct otok_page {

@@ -63,6 +63,8 @@ static int generate_token(otok_keyring *keyring, otok_error *err)
 
 int otok_keyring_generate(int32_t algorithm, otok_keyring **out, otok_error *err)
 {
+    if (out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "out is required");
     *out = NULL;
     int rc = otok_crypto_check(err);
     if (rc != OTOK_OK)
@@ -110,6 +112,8 @@ const otok_token_key *otok_keyring_token(const otok_keyring *keyring)
 int otok_keyring_jwks(const otok_keyring *keyring, char **out, otok_error *err)
 {
     otok_buf text;
+    if (keyring == NULL || out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "%s is required", keyring == NULL ? "keyring" : "out");
     otok_buf_init(&text, NULL, 0);
     *out = NULL;
     int rc = otok_keyring_print(keyring, OTOK_JWKS_PUBLIC, &text, err);

@@ -33,6 +33,8 @@ static int load_file(const char *path, unsigned which, otok_keyring *keyring, ot
 
 int otok_keyring_load(const char *path, const char *token_keys_path, otok_keyring **out, otok_error *err)
 {
+    if (out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "out is required");
     *out = NULL;
     int rc = check_paths(path, token_keys_path, err);
     if (rc == OTOK_OK)

@@ -204,11 +204,14 @@ static int read_claims(const char *text, otok_str *out, otok_error *err)
 static int read_binding(const otok_grant *grant, const otok_peer *peer, otok_body *body, otok_error *err)
 {
     body->binding = (uint8_t)grant->binding;
-    if (grant->binding == OTOK_BINDING_JKT && (peer->jkt == NULL || !thumbprint_of(peer->jkt, body->thumbprint)))
-        return otok_fail(err, OTOK_E_INVALID, "grant.binding is JKT, so grant.peer.jkt is required");
-    if (grant->binding == OTOK_BINDING_X5T_S256 &&
-        (peer->x5t_s256 == NULL || !thumbprint_of(peer->x5t_s256, body->thumbprint)))
-        return otok_fail(err, OTOK_E_INVALID, "grant.binding is X5T_S256, so grant.peer.x5t_s256 is required");
+    bool by_key = grant->binding == OTOK_BINDING_JKT || grant->binding == OTOK_BINDING_DPOP;
+    const char *proof = by_key ? peer->jkt : peer->x5t_s256;
+    if (grant->binding == OTOK_BINDING_NONE)
+        return OTOK_OK;
+    if (proof == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "grant.binding requires grant.peer.%s", by_key ? "jkt" : "x5t_s256");
+    if (grant->binding == OTOK_BINDING_JKT || grant->binding == OTOK_BINDING_X5T_S256)
+        (void)thumbprint_of(proof, body->thumbprint); /* its form was checked with the peer */
     return OTOK_OK;
 }
 

@@ -84,6 +84,7 @@ static otok_session *row_of(const otok_loaded *loaded, const otok_lifetime *life
         .max_expires_us = life->max_expires_us,
         .generation = loaded->head.generation,
         .retries = loaded->head.retries,
+        .state = life->verdict,
     };
     return &box->session;
 }

@@ -13,6 +13,7 @@ enum {
     TOUCH_INTERVAL_S = 300,
     TOUCH_FRACTION = 10, /* of the idle timeout */
     SWEEP_GRACE_S = 86400,
+    SWEEP_GRACE_MAX_S = 30 * 86400, /* every session is looked at that often */
     ACCESS_TOKEN_S = 300
 };
 
@@ -102,6 +103,8 @@ int otok_rules_of(const otok_policy *p, bool is_public, bool is_bound, otok_rule
                          "policy.retry_window_s is unlimited, so policy.retry_limit must have a bound");
     if (p->retry_limit > UINT16_MAX && p->retry_limit != OTOK_UNLIMITED)
         return otok_fail(err, OTOK_E_POLICY, "policy.retry_limit is more than 65535");
+    if (p->sweep_grace_s > SWEEP_GRACE_MAX_S)
+        return otok_fail(err, OTOK_E_POLICY, "policy.sweep_grace_s is more than 30 days");
     if (p->clock_skew_s == OTOK_UNLIMITED)
         return otok_fail(err, OTOK_E_POLICY, "policy.clock_skew_s must have a bound");
 

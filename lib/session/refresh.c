@@ -33,6 +33,7 @@ struct attempt {
     int64_t now_us;
     int decision;
     otok_str ip, user_agent;
+    uint16_t ip_mark, user_agent_mark;
     otok_str audience[OTOK_MAX_AUDIENCE];
     size_t audience_count;
     otok_buf scope;
@@ -157,14 +158,23 @@ static int examine(const struct refresh *r, struct attempt *a, otok_error *err)
 /* ------------------------------------------------------------------------------------------------------ the new head */
 
 /* Enough to tell one address or user agent from another, not enough to tell which; 0: unknown. */
-static uint16_t mark_of(otok_str text)
+static int mark_of(otok_str text, uint16_t *mark, otok_error *err)
 {
     uint8_t digest[OTOK_SHA256_SIZE];
     const otok_str parts[] = {otok_str_of("otok-mark"), text};
-    if (text.len == 0 || otok_sha256(parts, 2, digest, NULL) != OTOK_OK)
-        return 0;
-    uint16_t mark = otok_get_u16(digest);
-    return mark != 0 ? mark : 1;
+    *mark = 0;
+    int rc = text.len != 0 ? otok_sha256(parts, 2, digest, err) : OTOK_OK;
+    if (rc == OTOK_OK && text.len != 0)
+        *mark = otok_get_u16(digest) != 0 ? otok_get_u16(digest) : 1;
+    return rc;
+}
+
+static int read_marks(struct attempt *a, otok_error *err)
+{
+    if (a->decision != OTOK_ROTATION_ADVANCE && a->decision != OTOK_ROTATION_RETRY)
+        return OTOK_OK;
+    int rc = mark_of(a->ip, &a->ip_mark, err);
+    return rc == OTOK_OK ? mark_of(a->user_agent, &a->user_agent_mark, err) : rc;
 }
 
 /* A time of rotation never moves back (L5), unless it lies more than a day ahead: see is_due() in rotation.c.  0 means never. */
@@ -204,8 +214,8 @@ static bool make_head(const struct refresh *r, struct attempt *a)
         a->head.generation++;
         a->head.retries = 0;
         a->head.rotated_us = rotation_time(a->session.head.rotated_us, a->now_us);
-        a->head.ip_mark = mark_of(a->ip);
-        a->head.user_agent_mark = mark_of(a->user_agent);
+        a->head.ip_mark = a->ip_mark;
+        a->head.user_agent_mark = a->user_agent_mark;
         return true;
     case OTOK_ROTATION_RETRY:
         if (a->rules.retry_limit == OTOK_UNLIMITED || a->head.retries == UINT16_MAX)
@@ -277,11 +287,10 @@ static otok_event event_of(const struct refresh *r, const struct attempt *a, int
 static uint32_t marks_of(const struct attempt *a)
 {
     const otok_head *head = &a->session.head;
-    uint16_t ip = mark_of(a->ip), user_agent = mark_of(a->user_agent);
     uint32_t marks = 0;
-    if (ip != head->ip_mark)
+    if (a->ip_mark != head->ip_mark)
         marks |= OTOK_EVENT_OTHER_IP;
-    if (user_agent != head->user_agent_mark)
+    if (a->user_agent_mark != head->user_agent_mark)
         marks |= OTOK_EVENT_OTHER_USER_AGENT;
     return marks;
 }
@@ -380,6 +389,8 @@ static int answer(const struct refresh *r, struct attempt *a, otok_tokens **out,
     int rc = otok_scope_narrow(a->session.body.scope, r->request.scope, &a->scope, err);
     if (rc == OTOK_OK)
         rc = narrow_audience(r, a, err);
+    if (rc == OTOK_OK)
+        rc = read_marks(a, err);
     if (rc != OTOK_OK)
         return rc;
     bool refuse = a->decision == OTOK_ROTATION_AHEAD && a->rules.ahead == OTOK_AHEAD_REFUSE;

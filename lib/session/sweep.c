@@ -143,23 +143,49 @@ static int sweep_sessions(otok_service *service, otok_loaded *sessions, size_t n
 
 /* ----------------------------------------------------------------------------------------------------------- the page */
 
+/* One call. */
+struct sweep {
+    otok_service *service;
+    otok_index_key key;
+    int64_t now_us;
+    uint32_t limit;
+    otok_sweep_result result;
+};
+
+static uint32_t left_of(const struct sweep *sweep)
+{
+    return sweep->result.visited < sweep->limit ? (uint32_t)(sweep->limit - sweep->result.visited) : 0;
+}
+
 /* What this version cannot read is looked at again in a month, so that it does not stand in the way of the rest. */
-static int set_aside(otok_service *service, const otok_record *unread, int64_t now_us, otok_error *err)
+static int set_aside(const struct sweep *sweep, const otok_record *unread, otok_error *err)
 {
     otok_record record = *unread;
     record.version++;
-    record.sweep_us = otok_sweep_due(OTOK_UNLIMITED, now_us);
-    int rc = otok_service_write(service, OTOK_WRITE_PUT, unread->version, &record, err);
+    record.sweep_us = otok_sweep_due(OTOK_UNLIMITED, sweep->now_us);
+    int rc = otok_service_write(sweep->service, OTOK_WRITE_PUT, unread->version, &record, err);
     return rc == OTOK_E_CONFLICT ? OTOK_OK : rc;
 }
 
+/* The walk of a cutoff takes what is left of the limit. */
+static int sweep_cutoff(struct sweep *sweep, const otok_record *cutoff, otok_error *err)
+{
+    otok_walk walk = {.at.created_us = INT64_MIN};
+    if (left_of(sweep) == 0)
+        return OTOK_OK;
+    int rc = otok_cutoff_sweep(sweep->service, cutoff, left_of(sweep), &walk, err);
+    sweep->result.visited += walk.visited;
+    sweep->result.cut_off += walk.removed;
+    return rc;
+}
+
 /* The sessions among the rows, taken apart. */
-static size_t sessions_of(otok_service *service, otok_rows *rows, otok_loaded *sessions)
+static size_t sessions_of(const struct sweep *sweep, otok_rows *rows, otok_loaded *sessions)
 {
     size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
         if (rows->records[i]->kind == OTOK_RECORD_SESSION &&
-            otok_session_unpack(service, rows->records[i], &sessions[n], NULL) == OTOK_OK) {
+            otok_session_unpack(sweep->service, rows->records[i], &sessions[n], NULL) == OTOK_OK) {
             rows->records[i] = NULL;
             n++;
         }
@@ -167,104 +193,94 @@ static size_t sessions_of(otok_service *service, otok_rows *rows, otok_loaded *s
     return n;
 }
 
-static int sweep_cutoff(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_sweep_result *result,
-                        otok_error *err)
-{
-    otok_walk walk = {.at.created_us = INT64_MIN};
-    int rc = otok_cutoff_sweep(service, cutoff, limit, &walk, err);
-    result->visited += walk.visited;
-    result->cut_off += walk.removed;
-    result->more |= rc == OTOK_OK && !walk.done;
-    return rc;
-}
-
 /* What is not a session, or could not be read as one. */
-static int sweep_others(otok_service *service, const otok_rows *rows, int64_t now_us, uint32_t limit,
-                        otok_sweep_result *result, otok_error *err)
+static int sweep_others(struct sweep *sweep, const otok_rows *rows, otok_error *err)
 {
     int rc = OTOK_OK;
     for (size_t i = 0; rc == OTOK_OK && i < rows->n; i++) {
         const otok_record *record = rows->records[i];
         if (record == NULL)
             continue;
-        rc = record->kind == OTOK_RECORD_SESSION ? OTOK_E_FORMAT : sweep_cutoff(service, record, limit, result, err);
+        rc = record->kind == OTOK_RECORD_SESSION ? OTOK_E_FORMAT : sweep_cutoff(sweep, record, err);
         if (rc == OTOK_E_FORMAT)
-            rc = set_aside(service, record, now_us, err);
+            rc = set_aside(sweep, record, err);
     }
     return rc;
 }
 
-/* A page of what is filed up to `until_us`, in the order of the time at which to look. */
-static int sweep_page(otok_service *service, const otok_scan *scan, otok_rows *rows, int64_t now_us,
-                      otok_sweep_result *result, otok_error *err)
+static int sweep_rows(struct sweep *sweep, otok_rows *rows, otok_error *err)
 {
-    otok_loaded *sessions = otok_calloc(scan->limit, sizeof *sessions);
+    otok_loaded *sessions = otok_calloc(rows->n, sizeof *sessions);
     if (sessions == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    size_t n = sessions_of(service, rows, sessions);
-    int rc = n != 0 ? sweep_sessions(service, sessions, n, now_us, result, err) : OTOK_OK;
-    result->visited += n;
+    size_t n = sessions_of(sweep, rows, sessions);
+    int rc = n != 0 ? sweep_sessions(sweep->service, sessions, n, sweep->now_us, &sweep->result, err) : OTOK_OK;
+    sweep->result.visited += n;
     if (rc == OTOK_OK)
-        rc = sweep_others(service, rows, now_us, scan->limit, result, err);
+        rc = sweep_others(sweep, rows, err);
     for (size_t i = 0; i < n; i++)
         otok_loaded_free(&sessions[i]);
     otok_free(sessions);
     return rc;
 }
 
-/* A clock that was ahead may have filed records years away: those at the far end are looked at now. */
-static int sweep_far(otok_service *service, const otok_index_key *key, int64_t now_us, otok_sweep_result *result,
-                     otok_error *err)
+/* What is due, in the order of the time at which to look. */
+static int sweep_due(struct sweep *sweep, bool *end, otok_error *err)
 {
-    const otok_scan scan = {.size = sizeof scan, .key = *key, .flags = OTOK_SCAN_DESCENDING, .limit = A_PAGE};
-    otok_rows rows = {.until_us = INT64_MAX};
-    int64_t far_us = otok_time_add(otok_sweep_due(OTOK_UNLIMITED, now_us), OTOK_DAY_US);
-    int rc = otok_rows_scan(service, &scan, &rows, err);
+    uint32_t left = left_of(sweep);
+    const otok_scan scan = {.size = sizeof scan, .key = sweep->key, .limit = left < A_PAGE ? left : A_PAGE};
+    otok_rows rows = {.until_us = sweep->now_us};
+    int rc = otok_rows_scan(sweep->service, &scan, &rows, err);
     if (rc != OTOK_OK)
         return rc;
-    while (rows.n > 0 && rows.records[rows.n - 1]->sweep_us <= far_us)
-        otok_record_free(rows.records[--rows.n]);
-    rc = sweep_page(service, &scan, &rows, now_us, result, err);
+    *end = rows.n < scan.limit;
+    rc = sweep_rows(sweep, &rows, err);
     otok_rows_free(&rows);
     return rc;
 }
 
-static int sweep_due(otok_service *service, const otok_index_key *key, int64_t now_us, uint32_t limit,
-                     otok_sweep_result *result, bool *end, otok_error *err)
+/* A clock that was ahead may have filed records years away: those at the far end are looked at now. */
+static int sweep_far(struct sweep *sweep, otok_error *err)
 {
-    const otok_scan scan = {.size = sizeof scan, .key = *key, .limit = limit < A_PAGE ? limit : A_PAGE};
-    otok_rows rows = {.until_us = now_us};
-    int rc = otok_rows_scan(service, &scan, &rows, err);
+    uint32_t left = left_of(sweep);
+    const otok_scan scan = {
+        .size = sizeof scan,
+        .key = sweep->key,
+        .flags = OTOK_SCAN_DESCENDING,
+        .limit = left < A_PAGE ? left : A_PAGE,
+    };
+    otok_rows rows = {.until_us = INT64_MAX};
+    int64_t far_us = otok_time_add(otok_sweep_due(OTOK_UNLIMITED, sweep->now_us), OTOK_DAY_US);
+    int rc = otok_rows_scan(sweep->service, &scan, &rows, err);
     if (rc != OTOK_OK)
         return rc;
-    *end = rows.n < scan.limit;
-    rc = sweep_page(service, &scan, &rows, now_us, result, err);
+    while (rows.n > 0 && rows.records[rows.n - 1]->sweep_us <= far_us)
+        otok_record_free(rows.records[--rows.n]);
+    rc = sweep_rows(sweep, &rows, err);
     otok_rows_free(&rows);
     return rc;
 }
 
 int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result, otok_error *err)
 {
-    otok_sweep_result own = {.size = sizeof own};
-    otok_index_key key = {0};
+    struct sweep sweep = {.service = service, .limit = limit != 0 ? limit : DEFAULT_LIMIT};
     bool end = false;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
     if (result != NULL && (result->size < sizeof(size_t) || result->size > UINT16_MAX))
         return otok_fail(err, OTOK_E_INVALID, "otok_sweep_result.size is %zu: call otok_sweep_result_init() first",
                          result->size);
-    if (limit == 0)
-        limit = DEFAULT_LIMIT;
-    int64_t now_us = otok_service_now(service);
-    int rc = otok_sweep_key(service, &key, err);
+    sweep.now_us = otok_service_now(service);
+    int rc = otok_sweep_key(service, &sweep.key, err);
     if (rc == OTOK_OK)
-        rc = sweep_far(service, &key, now_us, &own, err);
-    for (uint32_t pages = 0; rc == OTOK_OK && !end && own.visited < limit && pages <= limit / A_PAGE; pages++)
-        rc = sweep_due(service, &key, now_us, (uint32_t)(limit - own.visited), &own, &end, err);
-    own.more |= !end;
+        rc = sweep_far(&sweep, err);
+    /* Pages of cutoffs without a session to remove add nothing to what was visited, so the pages are counted too. */
+    for (uint32_t pages = 0; rc == OTOK_OK && !end && left_of(&sweep) != 0 && pages <= sweep.limit / A_PAGE; pages++)
+        rc = sweep_due(&sweep, &end, err);
+    sweep.result.more = !end || left_of(&sweep) == 0;
     if (result != NULL) {
-        own.size = result->size;
-        memcpy(result, &own, result->size < sizeof own ? result->size : sizeof own);
+        sweep.result.size = result->size;
+        memcpy(result, &sweep.result, result->size < sizeof sweep.result ? result->size : sizeof sweep.result);
     }
     return rc;
 }

@@ -69,23 +69,23 @@ static int run(otok_kit *kit, const otok_clause *clause, int so_far, otok_error 
     return so_far != OTOK_OK ? so_far : otok_fail(err, OTOK_E_UNSUPPORTED, "%s: %s", clause->name, kit->detail);
 }
 
-int otok_store_conform(const otok_conform *conform, otok_error *err)
+int otok_store_conform(const otok_conform *kit, otok_error *err)
 {
     otok_conform known;
-    otok_kit kit;
-    int rc = otok_struct_read(&known, sizeof known, conform, sizeof known, "conform", err);
+    otok_kit own;
+    int rc = otok_struct_read(&known, sizeof known, kit, sizeof known, "kit", err);
     if (rc != OTOK_OK)
         return rc;
     if (known.open == NULL)
-        return otok_fail(err, OTOK_E_INVALID, "conform.open is required");
-    if (kit_init(&kit, &known) != OTOK_OK) {
-        kit_free(&kit);
+        return otok_fail(err, OTOK_E_INVALID, "kit.open is required");
+    if (kit_init(&own, &known) != OTOK_OK) {
+        kit_free(&own);
         return otok_fail(err, OTOK_E_NOMEM, "no memory for the conformance kit");
     }
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         for (const otok_clause *clause = lists[i]; clause->name != NULL && rc != OTOK_E_NOMEM; clause++)
-            rc = run(&kit, clause, rc, err);
+            rc = run(&own, clause, rc, err);
     }
-    kit_free(&kit);
+    kit_free(&own);
     return rc;
 }

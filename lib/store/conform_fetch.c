@@ -45,24 +45,26 @@ static void many_ids(otok_kit *kit)
 {
     enum { N = OTOK_MAX_FETCH };
     otok_sample sample;
-    otok_id *ids = otok_malloc(N * sizeof *ids);
-    uint32_t *numbers = otok_malloc(N * sizeof *numbers);
-    if (ids == NULL || numbers == NULL)
+    struct many {
+        otok_id ids[N];
+        uint32_t numbers[N];
+    } *many = otok_malloc(sizeof *many);
+    if (many == NULL) {
         kit->short_of_memory = kit->failed = true;
-    otok_kit_insert_range(kit, 1, N, NULL);
-    for (uint32_t i = 0; i < N && !kit->failed; i++) {
-        numbers[i] = 1 + i * 5 % N; /* in no order; 5 and 1024 have no common divisor */
-        ids[i] = otok_kit_id(numbers[i]);
+        return;
     }
-    if (!kit->failed)
-        otok_kit_fetch(kit, ids, N, 0, "fetch of 1024 stored ids");
-    otok_kit_expect_fetched(kit, numbers, kit->failed ? 0 : N, "fetch of 1024 stored ids");
+    otok_kit_insert_range(kit, 1, N, NULL);
+    for (uint32_t i = 0; i < N; i++) {
+        many->numbers[i] = 1 + i * 5 % N; /* in no order; 5 and 1024 have no common divisor */
+        many->ids[i] = otok_kit_id(many->numbers[i]);
+    }
+    otok_kit_fetch(kit, many->ids, N, 0, "fetch of 1024 stored ids");
+    otok_kit_expect_fetched(kit, many->numbers, N, "fetch of 1024 stored ids");
     for (uint32_t i = 0; i < kit->nrows && !kit->failed; i++) {
         otok_kit_sample(kit, &sample, otok_get_u32(kit->rows[i]->id.bytes));
         otok_kit_expect_same(kit, &sample.record, kit->rows[i], "one of 1024 fetched at once");
     }
-    otok_free(ids);
-    otok_free(numbers);
+    otok_free(many);
 }
 
 static void links_on_request(otok_kit *kit)

@@ -266,10 +266,10 @@ static void commit_many(otok_kit *kit, otok_group *groups, size_t n, const char 
 
 static void many_groups(otok_kit *kit)
 {
-    enum { N = OTOK_KIT_SAMPLES, EACH = 4 };
+    enum { N = OTOK_KIT_SAMPLES, ALL = 4 * N };
     otok_write writes[N];
     otok_sample sample;
-    otok_group *groups = otok_calloc(N * EACH, sizeof *groups);
+    otok_group *groups = otok_calloc(ALL, sizeof *groups);
     otok_kit_insert_range(kit, 1, N, NULL);
     if (groups == NULL) {
         kit->short_of_memory = kit->failed = true;
@@ -279,9 +279,9 @@ static void many_groups(otok_kit *kit)
         otok_record *record = &kit->samples[i].record;
         writes[i] = (otok_write){.op = OTOK_WRITE_ASSERT, .expect = record->version, .record = record};
     }
-    for (uint32_t i = 0; i < N * EACH; i++)
+    for (uint32_t i = 0; i < ALL; i++)
         groups[i] = (otok_group){.writes = &writes[i % N], .n = 1};
-    commit_many(kit, groups, N * EACH, "256 groups of one commit, each an ASSERT");
+    commit_many(kit, groups, ALL, "256 groups of one commit, each an ASSERT");
 
     for (uint32_t i = 0; i < N; i++) {
         kit->samples[i].record.id = otok_kit_id(1001 + i);

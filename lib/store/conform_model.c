@@ -209,8 +209,8 @@ static void compare_indexes(struct model *model)
     for (int times_each = 0; times_each < 2; times_each++) {
         compare_scan(model, OTOK_INDEX_ALL, 0);
         for (size_t i = 0; i < INDEXES; i++) {
-            for (uint8_t fill = 0; fill <= FILLS; fill++)
-                compare_scan(model, indexes[i], fill);
+            for (uint32_t fill = 0; fill <= FILLS; fill++)
+                compare_scan(model, indexes[i], (uint8_t)fill);
         }
     }
 }

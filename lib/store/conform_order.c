@@ -207,7 +207,7 @@ static void sweep_moves(otok_kit *kit)
 {
     otok_sample sample;
     for (uint32_t i = 1; i <= 3; i++)
-        insert_at(kit, i, 7, 10 * i);
+        insert_at(kit, i, 7, INT64_C(10) * i);
     otok_kit_sample(kit, &sample, 1);
     otok_kit_add_key(&sample, OTOK_INDEX_REALM, 1);
     otok_kit_add_key(&sample, OTOK_INDEX_SWEEP, 1);

@@ -18,7 +18,7 @@ static void shape(otok_kit *kit, otok_sample *sample, uint32_t number)
     otok_kit_sample(kit, sample, number);
     otok_kit_add_key(sample, OTOK_INDEX_REALM, 1);
     otok_kit_add_link(sample, number % 2);
-    otok_kit_body(kit, sample, number, number * 90);
+    otok_kit_body(kit, sample, number, (size_t)number * 90);
     if (number % 4 == 0) {
         sample->record.version++;
         sample->keys[0] = otok_kit_key(OTOK_INDEX_REALM, 2);
@@ -35,7 +35,7 @@ static void shape_first(otok_kit *kit, otok_sample *sample)
     uint32_t number = otok_get_u32(sample->record.id.bytes);
     otok_kit_add_key(sample, OTOK_INDEX_REALM, 1);
     otok_kit_add_link(sample, number % 2);
-    otok_kit_body(kit, sample, number, number * 90);
+    otok_kit_body(kit, sample, number, (size_t)number * 90);
 }
 
 static void write_and_reopen(otok_kit *kit)

@@ -119,7 +119,8 @@ int otok_lmdb_env_create(otok_lmdb_env *env, const char *name, otok_error *err)
         rc = mdb_env_sync(mdb, 1);
     if (mdb != NULL)
         mdb_env_close(mdb);
-    return rc == MDB_SUCCESS ? OTOK_OK : otok_lmdb_fail(env, err, otok_lmdb_folder_errno(env, rc), "making a new store");
+    return rc == MDB_SUCCESS ? OTOK_OK
+                             : otok_lmdb_fail(env, err, otok_lmdb_folder_errno(env, rc), "making a new store");
 }
 
 /* ---------------------------------------------------------------------------------------------------- open and close */

@@ -99,30 +99,23 @@ static bool write_fits(const struct memory *memory, const otok_write *write)
     return item != NULL && item->record->version == write->expect;
 }
 
-/* `spare` is the item to store; the one that it takes the place of is left in it. */
+/* `spare` is the item that INSERT and PUT store, else NULL; what is no longer stored is left in it. */
 static void write_apply(struct memory *memory, const otok_write *write, struct item **spare)
 {
     struct item *old = item_find(memory, &write->record->id);
-    switch (write->op) {
-    case OTOK_WRITE_INSERT:
-    case OTOK_WRITE_PUT:
+    if (*spare != NULL) {
         if (old != NULL) {
             (*spare)->record->created_us = old->record->created_us;
             item_unlink(memory, old);
         }
         item_link(memory, *spare);
         *spare = old;
-        break;
-    case OTOK_WRITE_HEAD:
+    } else if (old != NULL && write->op == OTOK_WRITE_HEAD) {
         item_set_head(old, write->record->head);
         old->record->version = write->record->version;
-        break;
-    case OTOK_WRITE_DELETE:
+    } else if (old != NULL && write->op == OTOK_WRITE_DELETE) {
         item_unlink(memory, old);
         *spare = old;
-        break;
-    default:
-        break;
     }
 }
 

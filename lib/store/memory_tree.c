@@ -44,6 +44,8 @@ static void resize(otok_tree_node *node)
 static void rotate_left(otok_tree_node **root)
 {
     otok_tree_node *down = *root, *up = down->right;
+    if (up == NULL) /* never: it is the heavier side */
+        return;
     down->right = up->left;
     up->left = down;
     *root = up;
@@ -54,6 +56,8 @@ static void rotate_left(otok_tree_node **root)
 static void rotate_right(otok_tree_node **root)
 {
     otok_tree_node *down = *root, *up = down->left;
+    if (up == NULL) /* never: it is the heavier side */
+        return;
     down->left = up->right;
     up->right = down;
     *root = up;

@@ -137,10 +137,10 @@ static const struct {
     const char *name;
     int data, meta, sync, result;
 } failures[] = {
-    {"a page", EIO, 0, 0, OTOK_E_UNCERTAIN},        {"the sync", 0, 0, EIO, OTOK_E_UNCERTAIN},
-    {"the meta page", 0, EIO, 0, OTOK_E_UNCERTAIN}, {"the meta page, full", 0, ENOSPC, 0, OTOK_E_UNCERTAIN},
-    {"a page, full", ENOSPC, 0, 0, OTOK_E_FULL},    {"a page, quota", EDQUOT, 0, 0, OTOK_E_FULL},
-    {"the sync, full", 0, 0, ENOSPC, OTOK_E_FULL},  {"a page, interrupted", EINTR, 0, 0, OTOK_OK},
+    {"a page", EIO, 0, 0, OTOK_E_UNCERTAIN},         {"the sync", 0, 0, EIO, OTOK_E_UNCERTAIN},
+    {"the meta page", 0, EIO, 0, OTOK_E_UNCERTAIN},  {"the meta page, full", 0, ENOSPC, 0, OTOK_E_UNCERTAIN},
+    {"a page, full", ENOSPC, 0, 0, OTOK_E_FULL},     {"a page, quota", EDQUOT, 0, 0, OTOK_E_FULL},
+    {"the sync, full", 0, 0, ENOSPC, OTOK_E_FULL},   {"a page, interrupted", EINTR, 0, 0, OTOK_OK},
     {"the sync, interrupted", 0, 0, EINTR, OTOK_OK}, {"the meta page, interrupted", 0, EINTR, 0, OTOK_OK},
 };
 

@@ -133,8 +133,8 @@ START_TEST(a_store_keeps_its_guarantees)
 {
     otok_lmdb_options options = defaults();
     otok_store *store = test_open_lmdb(path, &options);
-    ck_assert_uint_eq(otok_store_guarantees(store), OTOK_STORE_ATOMIC_GROUPS | OTOK_STORE_DURABLE | OTOK_STORE_SHARED |
-                                                        OTOK_STORE_FAST_COUNT);
+    ck_assert_uint_eq(otok_store_guarantees(store),
+                      OTOK_STORE_ATOMIC_GROUPS | OTOK_STORE_DURABLE | OTOK_STORE_SHARED | OTOK_STORE_FAST_COUNT);
     otok_store_close(store);
     options.no_sync = 1;
     store = test_open_lmdb(path, &options);

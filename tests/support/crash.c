@@ -88,7 +88,7 @@ static void let_pass_us(uint64_t us)
 static void wait_for_operations(judge *j, const crash_log *log, uint32_t n)
 {
     int64_t until_us = clock_us() + PATIENCE_US;
-    while (atomic_load(&log->n) < n) {
+    while (atomic_load(&log->n) < (n < CRASH_OPS ? n : CRASH_OPS)) {
         if (atomic_load(&log->opened) && log->open_rc != OTOK_OK)
             return;
         if (clock_us() > until_us) {

@@ -11,7 +11,7 @@
 #include "session/session.h"
 #include "support/crash.h"
 
-enum { CRASH_SUBJECTS = 6, CRASH_CLIENTS = 3, CRASH_ANY = 255, CRASH_WORKERS = 4, CRASH_OPS = 256, CRASH_KNOWN = 256 };
+enum { CRASH_SUBJECTS = 6, CRASH_CLIENTS = 3, CRASH_ANY = 255, CRASH_WORKERS = 4, CRASH_OPS = 512, CRASH_KNOWN = 256 };
 enum { CRASH_SHORT_LIFE_S = 600, CRASH_FEW_LIVE = 24 };
 
 extern const char *const crash_subjects[CRASH_SUBJECTS], *const crash_clients[CRASH_CLIENTS];
