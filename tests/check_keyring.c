@@ -115,23 +115,32 @@ static void assert_same(const otok_keyring *a, const otok_keyring *b)
         ck_assert(memcmp(&a->token[i], &b->token[i], sizeof a->token[i]) == 0);
 }
 
-/* Adds one more key of each sort. */
+static bool id_is_free(const otok_keyring *keyring, uint8_t id)
+{
+    for (size_t i = 0; i < keyring->ntoken; i++) {
+        if (keyring->token[i].id == id)
+            return false;
+    }
+    return true;
+}
+
+/* Adds one more key of each sort; a MAC key whose id is taken is left out. */
 static void add_keys(otok_keyring *to, int32_t algorithm, int32_t state)
 {
     otok_keyring *other = generate(algorithm);
     to->signing[to->nsigning] = other->signing[0];
     to->signing[to->nsigning++].state = state;
     other->nsigning = 0; /* it moved */
-    to->token[to->ntoken] = other->token[0];
-    to->token[to->ntoken].id = (uint8_t)(to->token[0].id % 250 + to->ntoken + 1);
-    to->token[to->ntoken++].state = state;
+    if (id_is_free(to, other->token[0].id)) {
+        to->token[to->ntoken] = other->token[0];
+        to->token[to->ntoken++].state = state;
+    }
     otok_keyring_free(other);
 }
 
 static otok_keyring *generate_full(void)
 {
     otok_keyring *keyring = generate(OTOK_ALG_ES256);
-    keyring->token[0].id = 3;
     add_keys(keyring, OTOK_ALG_EDDSA, OTOK_KEY_NEXT);
     add_keys(keyring, OTOK_ALG_RS256, OTOK_KEY_RETIRED);
     add_keys(keyring, OTOK_ALG_PS256, OTOK_KEY_RETIRED);
@@ -432,7 +441,7 @@ END_TEST
 #define OCT            "\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
 #define OCT_THUMBPRINT "WqjPPRvAP8oYbAqCwMErhzTg-Quaz-vLx_cef07yhOs"
 #define OCT_KID        "\"kid\":\"" OCT_THUMBPRINT "\""
-#define OCT_KEY        "{" OCT "," OCT_KID ",\"otok_id\":7," STATE "}"
+#define OCT_KEY        "{" OCT "," OCT_KID ",\"otok_id\":91," STATE "}"
 #define OTHER_OCT      "\"kty\":\"oct\",\"k\":\"AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\",\"alg\":\"HS256\""
 
 static int parse(const char *text, otok_keyring **out)
@@ -447,7 +456,7 @@ START_TEST(keyring_written_by_hand_is_read)
     otok_keyring *keyring;
     ok(parse("{\"keys\":[" ED_KEY "," OCT_KEY "]}", &keyring));
     ck_assert_str_eq(keyring->signing[0].kid, VECTOR_ED_THUMBPRINT);
-    ck_assert_int_eq(keyring->token[0].id, 7);
+    ck_assert_int_eq(keyring->token[0].id, 91);
     ck_assert_int_eq(keyring->token[0].key[31], 31);
     otok_keyring_free(keyring);
     /* Other order, other white space, members that nobody knows. */
@@ -490,7 +499,8 @@ START_TEST(damaged_key_is_refused_by_name_and_field)
         {"{" ED "," ED_KID ",\"alg\":\"EdDSA\",\"otok_state\":\"next\",\"otok_created_us\":1}," ED_KEY, "key 2", "kid"},
         {OCT_KEY ",{" OCT "," OCT_KID ",\"otok_id\":8,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2", "kid"},
         {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":7,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2",
-         "otok_id 7"},
+         "kid"},
+        {"{" OCT "," OCT_KID ",\"otok_id\":7," STATE "}", "key 1", "otok_id is missing, or not 91"},
         {OCT_KEY ",{" OTHER_OCT "," OCT_KID ",\"otok_id\":8,\"otok_state\":\"next\",\"otok_created_us\":1}", "key 2",
          "kid"},
         {"{" OCT "," OCT_KID "," STATE "}", "key 1", "otok_id"},
@@ -552,9 +562,12 @@ START_TEST(sizes_have_bounds)
         otok_token_key *key = &keyring->token[keyring->ntoken];
         *key = keyring->token[0];
         ok(otok_random(key->key, sizeof key->key, &err));
-        key->id = (uint8_t)(1 + (keyring->token[0].id + keyring->ntoken) % 255);
+        char kid[OTOK_KID_CHARS + 1];
+        ok(otok_oct_thumbprint(key->key, kid, &err));
+        key->id = otok_oct_id(kid);
         key->state = OTOK_KEY_RETIRED;
-        keyring->ntoken++;
+        if (id_is_free(keyring, key->id))
+            keyring->ntoken++;
     }
     ok(otok_keyring_save(keyring, path, NULL, &err));
     ok(otok_keyring_load(path, NULL, &again, &err));
@@ -600,14 +613,14 @@ START_TEST(large_keyring_is_read)
 }
 END_TEST
 
-/* What a key is: its kid covers the numbers; the id of a MAC key is a number of its own. */
+/* What a key is: its kid covers the numbers, and the id of a MAC key. */
 static bool has_same_keys(const otok_keyring *a, const otok_keyring *b)
 {
     bool same = a->nsigning == b->nsigning && a->ntoken == b->ntoken;
     for (size_t i = 0; same && i < a->nsigning; i++)
         same = strcmp(a->signing[i].kid, b->signing[i].kid) == 0;
     for (size_t i = 0; same && i < a->ntoken; i++)
-        same = memcmp(a->token[i].key, b->token[i].key, OTOK_KEY_SIZE) == 0;
+        same = a->token[i].id == b->token[i].id && memcmp(a->token[i].key, b->token[i].key, OTOK_KEY_SIZE) == 0;
     return same;
 }
 
@@ -639,7 +652,7 @@ START_TEST(keyring_with_any_byte_changed_is_refused_or_has_the_same_keys)
         ck_assert_int_eq(rc, i == text.len - 1 ? OTOK_OK : OTOK_E_FORMAT);
         otok_keyring_free(again);
     }
-    ck_assert_uint_gt(refused, 3 * taken); /* digits of times and ids, white space, the name "use" */
+    ck_assert_uint_gt(refused, 3 * taken); /* digits of times, white space, the name "use" */
     otok_buf_free(&text);
     otok_keyring_free(keyring);
 }

@@ -139,6 +139,14 @@ int otok_oct_thumbprint(const uint8_t key[OTOK_KEY_SIZE], char out[OTOK_KID_CHAR
     return digest(&jwk, OTOK_OK, out, err);
 }
 
+uint8_t otok_oct_id(const char kid[OTOK_KID_CHARS + 1])
+{
+    uint8_t thumbprint[OTOK_SHA256_SIZE] = {0};
+    size_t len = sizeof thumbprint;
+    (void)otok_unbase64url(kid, OTOK_KID_CHARS, thumbprint, &len);
+    return (uint8_t)(1 + thumbprint[0] % UINT8_MAX);
+}
+
 /* ---- reading ---- */
 
 static bool is_text(const otok_json *jwk, const char *name, const char *expected)

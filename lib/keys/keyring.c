@@ -48,14 +48,14 @@ static int generate_signing(otok_keyring *keyring, int32_t algorithm, otok_error
 static int generate_token(otok_keyring *keyring, otok_error *err)
 {
     otok_token_key *key = &keyring->token[0];
-    uint8_t id;
-    int rc = otok_random(&id, sizeof id, err);
+    char kid[OTOK_KID_CHARS + 1];
+    int rc = otok_random(key->key, sizeof key->key, err);
     if (rc == OTOK_OK)
-        rc = otok_random(key->key, sizeof key->key, err);
+        rc = otok_oct_thumbprint(key->key, kid, err);
     if (rc != OTOK_OK)
         return rc;
     keyring->ntoken = 1;
-    key->id = (uint8_t)(1 + id % 255);
+    key->id = otok_oct_id(kid);
     key->state = OTOK_KEY_ACTIVE;
     key->created_us = otok_clock_now_us();
     return OTOK_OK;

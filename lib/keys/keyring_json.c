@@ -138,11 +138,11 @@ static int read_signing(const otok_json *jwk, otok_keyring *keyring, otok_error 
     return rc;
 }
 
-static int read_id(const otok_json *jwk, const otok_keyring *keyring, uint8_t *out, otok_error *err)
+static int read_id(const otok_json *jwk, const otok_keyring *keyring, const char *kid, uint8_t *out, otok_error *err)
 {
     int64_t id;
-    if (!otok_json_integer(jwk, "otok_id", &id) || id < 1 || id > UINT8_MAX)
-        return otok_fail(err, OTOK_E_KEY, "otok_id is missing or not 1 to 255");
+    if (!otok_json_integer(jwk, "otok_id", &id) || id != otok_oct_id(kid))
+        return otok_fail(err, OTOK_E_KEY, "otok_id is missing, or not %d, which the key's is", otok_oct_id(kid));
     for (size_t i = 0; i < keyring->ntoken; i++) {
         if (keyring->token[i].id == id)
             return otok_fail(err, OTOK_E_KEY, "otok_id %d is another MAC key's as well", (int)id);
@@ -162,13 +162,13 @@ static int read_token(const otok_json *jwk, otok_keyring *keyring, otok_error *e
     if (rc == OTOK_OK && keyring->ntoken == OTOK_MAX_KEYRING_KEYS)
         rc = otok_fail(err, OTOK_E_KEY, "%d MAC keys are the most", OTOK_MAX_KEYRING_KEYS);
     if (rc == OTOK_OK)
-        rc = read_id(jwk, keyring, &key.id, err);
-    if (rc == OTOK_OK)
         rc = otok_jwk_read_oct(jwk, key.key, err);
     if (rc == OTOK_OK)
         rc = otok_oct_thumbprint(key.key, kid, err);
     if (rc == OTOK_OK)
         rc = check_kid(keyring, jwk, kid, err);
+    if (rc == OTOK_OK)
+        rc = read_id(jwk, keyring, kid, &key.id, err);
     if (rc == OTOK_OK)
         keyring->token[keyring->ntoken++] = key;
     otok_wipe(&key, sizeof key);

@@ -56,6 +56,10 @@ const otok_token_key *otok_keyring_token(const otok_keyring *keyring);          
 int otok_pkey_thumbprint(const otok_pkey *key, char out[OTOK_KID_CHARS + 1], otok_error *err);
 int otok_oct_thumbprint(const uint8_t key[OTOK_KEY_SIZE], char out[OTOK_KID_CHARS + 1], otok_error *err);
 
+/* The id of a MAC key, 1 to 255, follows from its thumbprint: so a file in which it is damaged is refused, where another id would
+ * have logged everyone out. */
+uint8_t otok_oct_id(const char kid[OTOK_KID_CHARS + 1]);
+
 /* Adds the members of a JWK that say what the key is: kty, crv, x, y, n, e, k, and the private ones when asked for. */
 int otok_jwk_add_pkey(otok_buf *out, const otok_pkey *key, bool with_private, otok_error *err);
 void otok_jwk_add_oct(otok_buf *out, const uint8_t key[OTOK_KEY_SIZE]);

@@ -39,7 +39,7 @@ static bool run_phase(const phase *p, uint64_t kills, uint64_t seed, const char 
         .kills = kills, .seed = seed, .workers = p->workers, .newborn = p->newborn, .folder = path};
     time_t start = time(NULL);
     bool well = crash_run(&plan, &report);
-    printf("%s: %llu kills, %llu operations acknowledged, %llu in flight (%llu of them found done), %llu sessions "
+    printf("%s: %llu kills, %llu operations acknowledged, %llu in flight (%llu effects of those found), %llu sessions "
            "checked, %llu lost, "
            "%lld s\n",
            p->name, (unsigned long long)report.kills, (unsigned long long)report.acknowledged,

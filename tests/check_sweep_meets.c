@@ -1,0 +1,215 @@
+/*
+ * check_sweep_meets.c - L6: the sweeper meets another sweeper, a refresh, a store that fails, a callback that fails.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "support/ask.h"
+#include "support/crew.h"
+#include "support/node.h"
+#include "support/watch.h"
+
+#include <string.h>
+
+#define DAYS(n) ((n) * (int64_t)TEST_DAY_S)
+
+static uint64_t records(test_fixture *f)
+{
+    otok_filter realm = test_filter_realm();
+    return test_count(f, &realm);
+}
+
+static void cut(test_fixture *f, const char *subject, const char *client_id)
+{
+    otok_error err;
+    otok_filter filter = test_filter(subject, client_id, NULL);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &filter, OTOK_NOW, NULL, &err));
+}
+
+typedef struct sweepers {
+    test_fixture *nodes[2];
+    otok_sweep_result sums[2];
+} sweepers;
+
+static void sweep_one(void *arg, size_t i)
+{
+    sweepers *s = arg;
+    s->sums[i] = test_sweep(s->nodes[i], 25);
+}
+
+/* L6: two sweepers at once */
+START_TEST(two_sweepers_remove_each_session_once_with_one_event)
+{
+    enum { TWICE = 200 };
+    for (int by_cutoff = 0; by_cutoff < 2; by_cutoff++) {
+        sweepers s;
+        uint64_t gone = 0;
+        test_fixture *f = test_open(_i);
+        test_plain_policy(f);
+        for (int i = 0; i < TWICE; i++)
+            otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+        test_advance_s(f, by_cutoff ? 0 : DAYS(31));
+        if (by_cutoff)
+            cut(f, "alice", NULL);
+        for (int round = 0; round < 3; round++) {
+            for (size_t i = 0; i < 2; i++)
+                s.nodes[i] = test_open_node(f, NULL);
+            test_threads(2, sweep_one, &s);
+            for (size_t i = 0; i < 2; i++) {
+                size_t told = test_count_events(s.nodes[i], OTOK_EVENT_EXPIRED) +
+                              test_count_events(s.nodes[i], OTOK_EVENT_REVOKED);
+                ck_assert_uint_eq(told, s.sums[i].expired + s.sums[i].cut_off);
+                gone += told;
+                test_close(s.nodes[i]);
+            }
+            test_advance_s(f, DAYS(1) + 60);
+        }
+        ck_assert_uint_eq(gone, TWICE);
+        ck_assert_uint_eq(records(f), 0);
+        test_close(f);
+    }
+}
+END_TEST
+
+typedef struct saviour {
+    test_fixture *node;
+    test_held held;
+    int saved;
+} saviour;
+
+static void refresh_meanwhile(void *arg)
+{
+    saviour *s = arg;
+    s->saved += test_refresh_held(s->node, &s->held, NULL) == OTOK_OK;
+}
+
+/* L6: "never one that was refreshed meanwhile": by a node for which it was not dead yet, before each call of the store */
+START_TEST(session_refreshed_while_the_sweeper_looks_at_it_stays)
+{
+    uint64_t at = 1;
+    int kept = 0;
+    bool reached = true;
+    for (; reached; at++) {
+        test_fixture *f = test_open(TEST_MEMORY);
+        saviour s = {.node = test_open_node(f, NULL)};
+        test_watch watch;
+        test_watch_fixture(&watch, f);
+        s.held = test_hold(f, NULL, NULL);
+        test_advance_s(s.node, DAYS(29));
+        test_advance_s(f, DAYS(31));
+        (void)test_sweep(f, 0);
+        test_advance_s(f, DAYS(1) + 60);
+        test_watch_step_in(&watch, at, TEST_CALL_ANY, refresh_meanwhile, &s);
+        otok_sweep_result sum = test_sweep(f, 0);
+        reached = watch.reached;
+        ck_assert_int_eq(test_has_session(s.node, s.held.session_id), sum.expired == 0);
+        if (s.saved != 0) {
+            ck_assert_uint_eq(sum.expired, 0);
+            ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_EXPIRED), 0);
+            test_assert_code(OTOK_OK, test_refresh_code(f, s.held.token, NULL));
+            kept++;
+        }
+        test_close(s.node);
+        test_close(f);
+    }
+    ck_assert_int_ge(kept, 2);
+}
+END_TEST
+
+/* L6: a sweep that cannot read or write says so, and loses nothing: idle sessions (0), and cut off ones (1) */
+START_TEST(sweep_over_a_failing_store_is_no_success_and_is_made_up_for)
+{
+    bool reached = true;
+    for (uint64_t at = 1; reached; at++) {
+        otok_error err;
+        test_watch watch;
+        test_fixture *f = test_open(TEST_MEMORY);
+        test_plain_policy(f);
+        test_watch_fixture(&watch, f);
+        for (int i = 0; i < 100; i++)
+            otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+        if (_i == 1)
+            cut(f, "alice", NULL);
+        test_advance_s(f, DAYS(31));
+        (void)(_i == 0 ? test_sweep(f, 0).visited : 0);
+        test_advance_s(f, DAYS(2));
+        test_watch_fail(&watch, at, TEST_CALL_ANY, OTOK_E_IO, false);
+        int rc = otok_sweep(f->service, 0, NULL, &err);
+        reached = watch.reached;
+        test_assert_code(reached ? OTOK_E_IO : OTOK_OK, rc);
+        test_watch_reset(&watch);
+        (void)test_sweep_out(f);
+        ck_assert_uint_eq(records(f), 0);
+        ck_assert_uint_eq(test_count_events(f, _i == 0 ? OTOK_EVENT_EXPIRED : OTOK_EVENT_REVOKED), 100);
+        test_close(f);
+    }
+}
+END_TEST
+
+static bool speechless;
+
+static int fail_when_speechless(test_fixture *f, const char *client_id, otok_policy *policy)
+{
+    (void)f;
+    policy->idle_timeout_s = OTOK_UNLIMITED;
+    return speechless && strcmp(client_id, "phone") == 0 ? -1 : 0;
+}
+
+/* L6: without its policy nobody knows whether a session is dead: it stays, whatever else the sweep does */
+START_TEST(session_whose_policy_cannot_be_had_is_not_swept)
+{
+    test_fixture *f = test_open(_i);
+    f->client_policy = fail_when_speechless;
+    test_reopen_service(f);
+    speechless = false;
+    test_held held = test_hold(f, "alice", "phone");
+    speechless = true;
+    for (int day = 0; day < 70; day++) {
+        otok_error err;
+        test_advance_s(f, DAYS(1));
+        (void)otok_sweep(f->service, 0, NULL, &err);
+    }
+    speechless = false;
+    test_assert_code(OTOK_OK, test_refresh_code(f, held.token, NULL));
+    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_EXPIRED), 0);
+    test_close(f);
+}
+END_TEST
+
+/* L6: and one client's callback does not keep the sweeper from the sessions of the others for ever */
+START_TEST(client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others)
+{
+    test_fixture *f = test_open(_i);
+    f->client_policy = fail_when_speechless;
+    test_reopen_service(f);
+    speechless = false;
+    (void)test_hold(f, "alice", "phone");
+    otok_grant grant = test_grant("bob", "laptop", "offline_access");
+    grant.max_lifetime_s = DAYS(2);
+    test_held dead = test_hold_grant(f, &grant);
+    speechless = true;
+    for (int day = 0; day < 70; day++) {
+        otok_error err;
+        test_advance_s(f, DAYS(1));
+        for (int call = 0; call < 5; call++)
+            (void)otok_sweep(f->service, 0, NULL, &err);
+    }
+    speechless = false;
+    ck_assert(!test_has_session(f, dead.session_id));
+    test_close(f);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    const TTest *const on_both[] = {two_sweepers_remove_each_session_once_with_one_event,
+                                    session_whose_policy_cannot_be_had_is_not_swept,
+                                    client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others};
+    test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
+    tcase_add_test(tc, session_refreshed_while_the_sweeper_looks_at_it_stays);
+    tcase_add_loop_test(tc, sweep_over_a_failing_store_is_no_success_and_is_made_up_for, 0, 2);
+}
+
+int main(void)
+{
+    return test_main("sweep_meets", add_tests);
+}
