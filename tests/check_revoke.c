@@ -124,8 +124,8 @@ START_TEST(token_of_another_client_is_refused_and_untouched)
     test_held held = test_hold(f, NULL, NULL), old = held;
     test_rotate(f, &held, NULL);
     for (size_t i = 0; i < 2; i++) {
-        test_assert_code(OTOK_E_CLIENT_MISMATCH, test_revoke_as(f, held.token, "tablet", types[i], NULL));
-        test_assert_code(OTOK_E_CLIENT_MISMATCH, test_revoke_as(f, old.token, "tablet", types[i], NULL));
+        test_assert_code(OTOK_E_UNAUTHORIZED_CLIENT, test_revoke_as(f, held.token, "tablet", types[i], NULL));
+        test_assert_code(OTOK_E_UNAUTHORIZED_CLIENT, test_revoke_as(f, old.token, "tablet", types[i], NULL));
     }
     ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_REVOKED), 0);
     test_assert_code(OTOK_OK, test_refresh_code(f, held.token, NULL));
@@ -145,7 +145,7 @@ START_TEST(access_token_of_an_authenticated_client_ends_its_session)
 {
     test_fixture *f = test_open(_i);
     test_held held = hold_confidential(f);
-    test_assert_code(OTOK_E_CLIENT_MISMATCH,
+    test_assert_code(OTOK_E_UNAUTHORIZED_CLIENT,
                      test_revoke_as(f, held.access_token, "other", OTOK_CLIENT_CONFIDENTIAL, NULL));
     ck_assert(test_has_session(f, held.session_id));
     test_assert_code(OTOK_OK, test_revoke_as(f, held.access_token, "backend", OTOK_CLIENT_CONFIDENTIAL, NULL));

@@ -85,11 +85,12 @@ enum {
     OTOK_E_TOKEN_REUSED = -34,    /* superseded: what the policy says on reuse was done (RFC 9700 section 4.14) */
     OTOK_E_TOKEN_RETRIES = -35,   /* superseded a moment ago, and retried too often */
     OTOK_E_TOKEN_AHEAD = -36,     /* from the future of a restored store, refused by policy: older ones are reuse now */
-    OTOK_E_CLIENT_MISMATCH = -37, /* another client's token */
+    OTOK_E_CLIENT_MISMATCH = -37, /* another client's token, at a refresh: invalid_grant */
     OTOK_E_SENDER = -38,          /* not the key or certificate that the session is bound to (RFC 9449, RFC 8705) */
     OTOK_E_SCOPE = -39,           /* asks for more scope than was granted */
     OTOK_E_TARGET = -40,          /* asks for a resource that was not granted (RFC 8707) */
-    OTOK_E_TOKEN_TYPE = -41       /* revocation of this type of token is off (RFC 7009 section 2.2.1) */
+    OTOK_E_TOKEN_TYPE = -41,      /* revocation of this token: off, or not for this client (RFC 7009 section 2.2.1) */
+    OTOK_E_UNAUTHORIZED_CLIENT = -42 /* another client's token, at a revocation: unauthorized_client */
 };
 
 /* 512 bytes for ever.  Never holds a token, a handle or a key. */
@@ -488,8 +489,8 @@ void otok_revoke_request_init(otok_revoke_request *request, size_t size);
 
 /*
  * Ends the session of a token: current, superseded or expired.  A token that is unknown or of no known form is OTOK_OK
- * (RFC 7009 section 2.2).  OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER: untouched.  OTOK_E_TOKEN_TYPE: access tokens, switched
- * off.  A failure of the store is never success.  Since 0.1.
+ * (RFC 7009 section 2.2).  OTOK_E_UNAUTHORIZED_CLIENT, OTOK_E_SENDER: untouched.  OTOK_E_TOKEN_TYPE: access tokens of public
+ * clients, or switched off.  A failure of the store is never success.  Since 0.1.
  */
 int otok_revoke_token(otok_service *service, const otok_revoke_request *request, otok_error *err);
 
@@ -505,7 +506,7 @@ typedef struct otok_filter {
     const char *subject;
     const char *client_id;
     const char *sid;
-    int32_t whole_realm; /* 1 */
+    int32_t whole_realm; /* 1: every session of the realm */
     int32_t unused;      /* 0 */
 } otok_filter;
 

@@ -48,6 +48,7 @@ static const struct error_row {
     {OTOK_E_SCOPE, HTTP_BAD_REQUEST, "OTOK_E_SCOPE", "invalid_scope"},
     {OTOK_E_TARGET, HTTP_BAD_REQUEST, "OTOK_E_TARGET", "invalid_target"},
     {OTOK_E_TOKEN_TYPE, HTTP_BAD_REQUEST, "OTOK_E_TOKEN_TYPE", "unsupported_token_type"},
+    {OTOK_E_UNAUTHORIZED_CLIENT, HTTP_BAD_REQUEST, "OTOK_E_UNAUTHORIZED_CLIENT", "unauthorized_client"},
 };
 
 static const struct error_row *row_of(int code)

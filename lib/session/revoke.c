@@ -64,7 +64,7 @@ static int revoke_once(otok_service *service, const otok_revoke_request *request
     if (rc != OTOK_OK)
         return rc == OTOK_E_NOT_FOUND ? OTOK_OK : rc; /* it has ended already */
     if (!otok_str_eq(session.record->client, otok_str_of(request->client_id)))
-        rc = otok_fail(err, OTOK_E_CLIENT_MISMATCH, "the token is another client's");
+        rc = otok_fail(err, OTOK_E_UNAUTHORIZED_CLIENT, "the token is another client's");
     if (rc == OTOK_OK)
         rc = otok_binding_check(&session.body, peer, false, err);
     if (rc == OTOK_OK && is_access_token)

@@ -74,7 +74,8 @@ enum {
 typedef struct otok_lmdb_slot {
     _Atomic uint32_t busy;
     MDB_txn *txn;
-    uint8_t rest_of_line[OTOK_LMDB_LINE - 2 * sizeof(void *)];
+    int cancel; /* whether the reader's thread could be cancelled before */
+    uint8_t rest_of_line[OTOK_LMDB_LINE - 3 * sizeof(void *)];
 } otok_lmdb_slot;
 
 /* A call of commit, on its caller's stack, in the queue of lmdb_commit.c. */
@@ -83,6 +84,7 @@ typedef struct otok_lmdb_waiter {
     size_t n, taken, done;
     _Atomic uint32_t state;
     uint32_t word, bit; /* where it sleeps */
+    bool alone;         /* it leads, and there is no sign of others */
     struct otok_lmdb_waiter *next;
 } otok_lmdb_waiter;
 
@@ -90,6 +92,7 @@ typedef struct otok_lmdb_queue {
     pthread_mutex_t mutex; /* held for a few instructions only */
     otok_lmdb_waiter *first, *last;
     bool led;                  /* somebody is leader, or was told to be */
+    bool crowded;              /* the last batch was of several */
     uint32_t batch, ticket;    /* the batch that whoever queues now will be in; gives waiters their bits */
     _Atomic uint32_t words[2]; /* waiters of even and of odd batches sleep on one each */
 } otok_lmdb_queue;
@@ -213,7 +216,10 @@ void otok_futex_wake(_Atomic uint32_t *word, uint32_t bits);
 
 /* ---------------------------------------------------------------------------------------------------- lmdb_slot.c */
 
-/* A snapshot of now: every commit that returned before, from any process, is in it. */
+/*
+ * A snapshot of now: every commit that returned before, from any process, is in it.  The thread cannot be cancelled until the
+ * read has ended: it would never give back its slot.
+ */
 int otok_lmdb_read_begin(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *err);
 void otok_lmdb_read_end(otok_lmdb_env *env, otok_lmdb_slot *slot);
 

@@ -51,6 +51,7 @@ static bool queue_join(otok_lmdb_queue *q, otok_lmdb_waiter *w)
     (void)pthread_mutex_lock(&q->mutex);
     bool leads = !q->led;
     q->led = true;
+    w->alone = leads && !q->crowded;
     w->word = q->batch & 1;
     w->bit = UINT32_C(1) << (q->ticket++ & 31);
     if (q->last != NULL)
@@ -107,6 +108,7 @@ static void queue_take(otok_lmdb_queue *q, batch *b)
             break;
         queue_remove(q, w);
     }
+    q->crowded = b->nwaiters > 1;
     (void)pthread_mutex_unlock(&q->mutex);
 }
 
@@ -165,7 +167,8 @@ static void lead(otok_lmdb_env *env, otok_lmdb_waiter *w, int64_t deadline_us)
     otok_error error;
     batch b;
     while (w->done < w->n) {
-        (void)sched_yield(); /* those who were just told their results come back now, and go along */
+        if (!w->alone)
+            (void)sched_yield(); /* those who were just told their results come back now, and go along */
         if (otok_lmdb_lock_turn(env, deadline_us, &error) != OTOK_OK) {
             (void)pthread_mutex_lock(&q->mutex);
             queue_remove(q, w);

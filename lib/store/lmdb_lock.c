@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#ifdef __GLIBC__
 #define HAVE_CLOCKLOCK __GLIBC_PREREQ(2, 30)
 #else
 #define HAVE_CLOCKLOCK 0
@@ -169,13 +169,17 @@ void otok_lmdb_lock_close(otok_lmdb_env *env)
 
 /*
  * By the monotonic clock where libc can: a change of the time of day then neither shortens nor lengthens the wait.  GCC's
- * ThreadSanitizer does not know that function, and would miss the lock.
+ * ThreadSanitizer does not know that function, nor that a timed lock may come from an owner that died.
  */
-static int lock_until(pthread_mutex_t *mutex, int64_t deadline_us)
+static int wait_for_lock(pthread_mutex_t *mutex, int64_t deadline_us)
 {
-    if (deadline_us == OTOK_UNLIMITED)
-        return pthread_mutex_lock(mutex);
-#if HAVE_CLOCKLOCK
+#ifdef __SANITIZE_THREAD__
+    const struct timespec pause = timespec_of(FIRST_POLL_US);
+    int rc;
+    while ((rc = pthread_mutex_trylock(mutex)) == EBUSY && otok_clock_monotonic_us() < deadline_us)
+        (void)nanosleep(&pause, NULL);
+    return rc == EBUSY ? ETIMEDOUT : rc;
+#elif HAVE_CLOCKLOCK
     struct timespec until = timespec_of(deadline_us);
     return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
 #else
@@ -187,9 +191,12 @@ static int lock_until(pthread_mutex_t *mutex, int64_t deadline_us)
 
 int otok_lmdb_lock_turn(otok_lmdb_env *env, int64_t deadline_us, otok_error *err)
 {
-    int rc = lock_until(&env->lock->turn, deadline_us);
+    pthread_mutex_t *turn = &env->lock->turn;
+    int rc = deadline_us == OTOK_UNLIMITED ? pthread_mutex_lock(turn) : pthread_mutex_trylock(turn);
+    if (rc == EBUSY)
+        rc = wait_for_lock(turn, deadline_us);
     if (rc == EOWNERDEAD) /* nothing of ours is half done: LMDB mends its own lock when the transaction begins */
-        rc = pthread_mutex_consistent(&env->lock->turn);
+        rc = pthread_mutex_consistent(turn);
     if (rc == ETIMEDOUT)
         return otok_fail(err, OTOK_E_BUSY, "%s: others have been writing all the time", env->path);
     if (rc != 0)

@@ -249,11 +249,21 @@ static void env_release(otok_lmdb_env *env)
 
 /* ---------------------------------------------------------------------------------------------------- public */
 
+/* A thread that is cancelled in here would keep the registry's mutex for ever. */
+static int cancel_off(void)
+{
+    int state;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+
 static void close_store(void *self)
 {
     otok_lmdb *store = self;
+    int cancel = cancel_off();
     env_release(store->env);
     otok_free(store);
+    (void)pthread_setcancelstate(cancel, NULL);
 }
 
 static int read_options(const otok_lmdb_options *in, otok_lmdb_options *out, otok_error *err)
@@ -294,6 +304,7 @@ int otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options
     if (rc != OTOK_OK)
         return rc;
 
+    int cancel = cancel_off();
     registry *all = registry_get();
     otok_lmdb *store = otok_calloc(1, sizeof *store);
     if (all == NULL || store == NULL) {
@@ -325,6 +336,7 @@ int otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options
         env_release(env);
 out:
     otok_free(store);
+    (void)pthread_setcancelstate(cancel, NULL);
     return rc;
 }
 

@@ -109,8 +109,7 @@ static int slot_begin(otok_lmdb_env *env, otok_lmdb_slot *slot)
     return rc;
 }
 
-/* A snapshot of now: every commit that returned before is in it. */
-int otok_lmdb_read_begin(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *err)
+static int begin_to_read(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *err)
 {
     int rc = MDB_SUCCESS;
     for (int i = 0; i < MOST_TRIES; i++) {
@@ -134,10 +133,24 @@ int otok_lmdb_read_begin(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *e
     return otok_lmdb_fail(env, err, rc, "beginning to read");
 }
 
+int otok_lmdb_read_begin(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *err)
+{
+    int cancel;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int rc = begin_to_read(env, out, err);
+    if (rc == OTOK_OK)
+        (*out)->cancel = cancel;
+    else
+        (void)pthread_setcancelstate(cancel, NULL);
+    return rc;
+}
+
 void otok_lmdb_read_end(otok_lmdb_env *env, otok_lmdb_slot *slot)
 {
+    int cancel = slot->cancel;
     mdb_txn_reset(slot->txn);
     slot_leave(env, slot);
+    (void)pthread_setcancelstate(cancel, NULL);
 }
 
 #endif

@@ -84,12 +84,18 @@ static void let_pass_us(uint64_t us)
     (void)nanosleep(&pause, NULL);
 }
 
-/* Until a worker has begun so many operations, or has failed to open. */
-static void wait_for_operations(judge *j, const crash_log *log, uint32_t n)
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* Until a worker has begun so many operations, has failed to open, or has come to an end of its own. */
+static void wait_for_operations(judge *j, pid_t pid, const crash_log *log, uint32_t n)
 {
     int64_t until_us = clock_us() + PATIENCE_US;
     while (atomic_load(&log->n) < (n < CRASH_OPS ? n : CRASH_OPS)) {
-        if (atomic_load(&log->opened) && log->open_rc != OTOK_OK)
+        if ((atomic_load(&log->opened) && log->open_rc != OTOK_OK) || has_ended(pid))
             return;
         if (clock_us() > until_us) {
             lose(j, NULL, "a worker hangs: %u operations begun in %d s, %s", atomic_load(&log->n),
@@ -101,7 +107,7 @@ static void wait_for_operations(judge *j, const crash_log *log, uint32_t n)
 }
 
 /* Anywhere in the opening, or anywhere in an operation: a sync takes some milliseconds, and everything else microseconds. */
-static void choose_the_moment(judge *j, const crash_log *log)
+static void choose_the_moment(judge *j, pid_t pid, const crash_log *log)
 {
     static const uint64_t spans_us[] = {20, 300, 3000, 9000};
     uint64_t opening_us = j->plan->newborn ? 60000 : 6000;
@@ -146,7 +152,7 @@ static void let_work_and_kill(judge *j)
         n += pids[n] > 0;
     }
     for (unsigned i = 0; i < n; i++) {
-        choose_the_moment(j, &j->setting.shared->logs[i]);
+        choose_the_moment(j, pids[i], &j->setting.shared->logs[i]);
         kill_worker(j, pids[i]);
     }
 }
