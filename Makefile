@@ -119,16 +119,19 @@ demo: $(BUILD)/examples/quickstart ## the story that examples/quickstart.c tells
 	@$<
 
 # ---- Tests ----
-# check_*.c are Check programs, fuzz_*.c define LLVMFuzzerTestOneInput, fault/crash_*.c take a number of kills. All are
-# linked with the static library, to reach what is hidden, and with tests/support. A program that needs more of the
+# check_*.c are Check programs, fuzz_*.c define LLVMFuzzerTestOneInput, fault/crash_*.c take a number of kills; what else
+# is in fault/ is a long run with a target of its own. All are linked with the static library, to reach what is hidden,
+# and with tests/support. A program that needs more of the
 # linker says so in a line of its own: /* link: -Wl,--wrap=malloc */
 
 SUPPORT   := $(sort $(wildcard tests/support/*.c))
 TEST_SRC  := $(sort $(wildcard tests/check_*.c tests/*/check_*.c))
 CRASH_SRC := $(sort $(wildcard tests/fault/crash_*.c))
+LONG_SRC  := $(sort $(filter-out $(TEST_SRC) $(CRASH_SRC),$(wildcard tests/fault/*.c)))
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TESTS      = $(TEST_SRC:%.c=$(BUILD)/%)
 CRASHES    = $(CRASH_SRC:%.c=$(BUILD)/%)
+LONG_RUNS  = $(LONG_SRC:%.c=$(BUILD)/%)
 FUZZERS    = $(FUZZ_SRC:%.c=$(BUILD)/%)
 TEST_PARTS = $(SUPPORT:%.c=$(OBJ)/%.o) $(LIB_A)
 
@@ -137,7 +140,7 @@ FUZZ_ENGINE = $(OBJ)/tests/fuzz/replay.o
 $(FUZZERS): $(filter %.o,$(FUZZ_ENGINE))
 $(FUZZERS): MAIN = $(FUZZ_ENGINE)
 
-$(TESTS) $(CRASHES) $(FUZZERS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
+$(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
@@ -167,7 +170,7 @@ ASAN      = $(SANITIZE) -fsanitize=address,undefined
 TSAN      = $(SANITIZE) -fsanitize=thread
 FUZZ      = $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
 
-.PHONY: check-asan check-tsan check-valgrind check-crash cover fuzz fuzz-run
+.PHONY: check-asan check-tsan check-valgrind check-crash check-million check-stress cover fuzz fuzz-run
 check-asan: ## the same under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='CK_TIMEOUT_MULTIPLIER=5 LIMIT=900 $(RUN)' check
 
@@ -186,6 +189,14 @@ check-valgrind: all $(TESTS) ## the test programs under valgrind
 CRASH_KILLS = 10000
 check-crash: $(CRASHES) ## the long kill -9 loops (CRASH_KILLS=10000)
 	@for p in $(CRASHES); do echo "$$p $(CRASH_KILLS)"; $$p $(CRASH_KILLS) || exit 1; done
+
+check-million: $(BUILD)/tests/fault/million ## a million sessions on LMDB: issued, listed, refreshed, swept, memory watched
+	@$<
+
+STRESS_SECONDS = 10
+STRESS_THREADS = 64
+check-stress: $(BUILD)/tests/fault/stress_refresh ## threads refreshing one token: one generation an answer, nobody refused
+	@$< $(STRESS_SECONDS) $(STRESS_THREADS)
 
 cover: ## line and branch coverage of each library file (COVER_STRICT=1: fail where 100% is promised)
 	@find $(BUILD)/cover -name '*.gcda' -delete 2>/dev/null; true

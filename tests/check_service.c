@@ -73,7 +73,7 @@ END_TEST
 /* B1 */
 START_TEST(codes_that_are_none_are_named_so_and_are_no_success)
 {
-    static const int codes[] = {1, -6, -99, -42, 100000, INT32_MAX, INT32_MIN};
+    static const int codes[] = {1, -6, -99, -43, 100000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         ck_assert_str_eq(otok_error_name(codes[i]), "OTOK_E_?");
         ck_assert_int_ge(otok_error_http(codes[i]), 400);

@@ -52,6 +52,11 @@ int otok_pkey_generate(int32_t algorithm, otok_pkey **out, otok_error *err)
 
 /* ---- from numbers ---- */
 
+static int short_of_memory(otok_error *err)
+{
+    return otok_evp_fail(err, OTOK_E_NOMEM, "no memory for a signing key");
+}
+
 /* What a failed import says: the number, where one is to blame. */
 static int refuse(otok_error *err, const char *what)
 {
@@ -113,8 +118,9 @@ static int import_ec(const otok_jwk_numbers *jwk, bool is_private, EVP_PKEY **ou
     memcpy(point + 1 + OTOK_EC_BYTES, jwk->crv_y.data, OTOK_EC_BYTES);
 
     numbers_out to = {.build = OSSL_PARAM_BLD_new()};
-    to.failed = to.build == NULL ||
-                OSSL_PARAM_BLD_push_utf8_string(to.build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) != 1 ||
+    if (to.build == NULL)
+        return short_of_memory(err);
+    to.failed = OSSL_PARAM_BLD_push_utf8_string(to.build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) != 1 ||
                 OSSL_PARAM_BLD_push_octet_string(to.build, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point) != 1;
     if (!to.failed && is_private)
         push(&to, OSSL_PKEY_PARAM_PRIV_KEY, jwk->d, true);
@@ -181,11 +187,10 @@ static int import_rsa(const otok_jwk_numbers *jwk, bool is_private, EVP_PKEY **o
         return rc;
 
     numbers_out to = {.build = OSSL_PARAM_BLD_new()};
-    to.failed = to.build == NULL;
-    if (!to.failed) {
-        push(&to, OSSL_PKEY_PARAM_RSA_N, jwk->n, false);
-        push(&to, OSSL_PKEY_PARAM_RSA_E, jwk->e, false);
-    }
+    if (to.build == NULL)
+        return short_of_memory(err);
+    push(&to, OSSL_PKEY_PARAM_RSA_N, jwk->n, false);
+    push(&to, OSSL_PKEY_PARAM_RSA_E, jwk->e, false);
     for (size_t i = 0; is_private && !to.failed && i < sizeof secrets / sizeof secrets[0]; i++) {
         if (secrets[i].number.len == 0 || secrets[i].number.len > jwk->n.len)
             to.failed = true;
@@ -198,26 +203,36 @@ static int import_rsa(const otok_jwk_numbers *jwk, bool is_private, EVP_PKEY **o
     return OTOK_OK;
 }
 
+static int import_numbers(int32_t algorithm, const otok_jwk_numbers *numbers, bool is_private, EVP_PKEY **out,
+                          otok_error *err)
+{
+    switch (algorithm) {
+    case OTOK_ALG_ES256:
+        return import_ec(numbers, is_private, out, err);
+    case OTOK_ALG_EDDSA:
+        return import_ed(numbers, is_private, out, err);
+    case OTOK_ALG_RS256:
+    case OTOK_ALG_PS256:
+        return import_rsa(numbers, is_private, out, err);
+    default:
+        return otok_fail(err, OTOK_E_INVALID, "algorithm %d is none of OTOK_ALG_...", (int)algorithm);
+    }
+}
+
+/* OpenSSL does not always say when it was short of memory: the key is blamed only when it is refused twice. */
+enum { IMPORT_TRIES = 2 };
+
 int otok_pkey_from_numbers(int32_t algorithm, const otok_jwk_numbers *numbers, otok_pkey **out, otok_error *err)
 {
     EVP_PKEY *pkey = NULL;
     bool is_private = numbers->d.len != 0;
-    int rc;
+    int rc = OTOK_E_KEY;
 
     *out = NULL;
-    switch (algorithm) {
-    case OTOK_ALG_ES256:
-        rc = import_ec(numbers, is_private, &pkey, err);
-        break;
-    case OTOK_ALG_EDDSA:
-        rc = import_ed(numbers, is_private, &pkey, err);
-        break;
-    case OTOK_ALG_RS256:
-    case OTOK_ALG_PS256:
-        rc = import_rsa(numbers, is_private, &pkey, err);
-        break;
-    default:
-        return otok_fail(err, OTOK_E_INVALID, "algorithm %d is none of OTOK_ALG_...", (int)algorithm);
+    for (int i = 0; rc == OTOK_E_KEY && i < IMPORT_TRIES; i++) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+        rc = import_numbers(algorithm, numbers, is_private, &pkey, err);
     }
     if (rc == OTOK_OK)
         return wrap(algorithm, pkey, is_private, out, err);

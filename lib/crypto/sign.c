@@ -122,6 +122,8 @@ int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const v
         in = der;
     }
     bool able = ctx != NULL && len != 0;
+    if (able) /* ours alone: else OpenSSL makes one more copy, and takes one that it has no memory for as a bad signature */
+        EVP_MD_CTX_set_flags(ctx, EVP_MD_CTX_FLAG_FINALISE);
     bool good = able && EVP_DigestVerify(ctx, in, len, data, data_len) == 1;
     EVP_MD_CTX_free(ctx);
     if (good)

@@ -25,6 +25,12 @@ static otok_str next_word(otok_str text, size_t *at)
     return (otok_str){*at > start ? p + start : NULL, *at - start};
 }
 
+/* What was appended since `start`; an empty buffer has no address to count from. */
+static otok_str since(const otok_buf *out, size_t start)
+{
+    return out->len > start ? (otok_str){out->data + start, out->len - start} : (otok_str){0};
+}
+
 static bool has_word(otok_str scope, otok_str word)
 {
     size_t at = 0;
@@ -49,7 +55,7 @@ int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err)
             return otok_fail(err, OTOK_E_INVALID, "scope has a character that RFC 6749 section 3.3 does not allow");
     }
     for (otok_str w = next_word(text, &at); w.len != 0; w = next_word(text, &at)) {
-        if (has_word((otok_str){out->data + start, out->len - start}, w))
+        if (has_word(since(out, start), w))
             continue;
         if (out->len != start)
             otok_buf_add_u8(out, ' ');
@@ -64,12 +70,12 @@ int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_e
     int rc = otok_scope_normalise(asked, out, err);
     if (rc != OTOK_OK)
         return rc == OTOK_E_INVALID ? otok_fail(err, OTOK_E_SCOPE, "scope has a character that is not allowed") : rc;
-    otok_str normal = {out->data + start, out->len - start};
+    otok_str normal = since(out, start);
     if (normal.len == 0)
         otok_buf_add(out, granted.data, granted.len);
     for (otok_str w = next_word(normal, &at); w.len != 0; w = next_word(normal, &at)) {
-        if (!has_word(granted,
-                      w)) /* not repeated in the message: it may be anything, a token sent in the wrong place too */
+        /* Not repeated in the message: it may be anything, a token that was sent in the wrong place too. */
+        if (!has_word(granted, w))
             return otok_fail(err, OTOK_E_SCOPE, "scope asks for a word that was not granted");
     }
     return out->failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory") : OTOK_OK;

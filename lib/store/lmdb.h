@@ -114,6 +114,7 @@ typedef struct otok_lmdb_env {
 
     int lock_fd; /* write.lock; -1 on a read-only file system */
     struct otok_lmdb_lock *lock;
+    bool polite; /* others wanted the turn when this process had it last; the leader\'s */
 
     /* Whoever holds `change` may begin a write transaction; whoever also closed the gate may change what is below. */
     pthread_mutex_t change;
@@ -191,6 +192,7 @@ int otok_lmdb_env_create(otok_lmdb_env *env, const char *name, otok_error *err);
 typedef struct otok_lmdb_lock {
     char magic[8];
     _Alignas(OTOK_LMDB_LINE) pthread_mutex_t turn;
+    _Alignas(OTOK_LMDB_LINE) _Atomic uint32_t wanted; /* somebody is waiting for the turn, or was a moment ago */
 } otok_lmdb_lock;
 
 enum { OTOK_LMDB_LOCK_SIZE = 4096 };

@@ -149,18 +149,19 @@ static int open_mapped(otok_lmdb_env *env, const char *path, size_t map_size)
     return rc;
 }
 
-static int open_checked(otok_lmdb_env *env, otok_error *err)
+/* Opens the databases of an environment that is mapped; `*mdb` is MDB_MAP_RESIZED when others have outgrown the map. */
+static int open_checked(otok_lmdb_env *env, int *mdb, otok_error *err)
 {
     MDB_txn *txn = NULL;
     MDB_dbi meta;
-    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return otok_lmdb_fail(env, err, rc, "reading");
-    rc = open_databases(env, txn, 0, &meta);
+    *mdb = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    if (*mdb != MDB_SUCCESS)
+        return otok_lmdb_fail(env, err, *mdb, "opening");
+    int rc = open_databases(env, txn, 0, &meta);
     if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
         rc = otok_fail(err, OTOK_E_FORMAT, "%s: data.mdb belongs to another program", env->path);
     else if (rc != MDB_SUCCESS)
-        rc = otok_lmdb_fail(env, err, rc, "reading");
+        rc = otok_lmdb_fail(env, err, rc, "opening");
     else
         rc = check_format(env, txn, meta, err);
     if (rc != OTOK_OK) {
@@ -168,7 +169,7 @@ static int open_checked(otok_lmdb_env *env, otok_error *err)
         return rc;
     }
     rc = mdb_txn_commit(txn); /* keeps the databases open */
-    return rc == MDB_SUCCESS ? OTOK_OK : otok_lmdb_fail(env, err, rc, "reading");
+    return rc == MDB_SUCCESS ? OTOK_OK : otok_lmdb_fail(env, err, rc, "opening");
 }
 
 /* A limit of address space; a tool such as valgrind, which keeps most of it for itself and says EINVAL. */
@@ -177,25 +178,36 @@ static bool is_too_large(int rc)
     return rc == ENOMEM || rc == EAGAIN || rc == EINVAL;
 }
 
+static int open_with_size(otok_lmdb_env *env, const char *path, size_t size, int *mdb, otok_error *err)
+{
+    *mdb = open_mapped(env, path, size);
+    if (*mdb != MDB_SUCCESS)
+        return otok_lmdb_fail(env, err, *mdb, "opening");
+    int rc = open_checked(env, mdb, err);
+    if (rc != OTOK_OK) {
+        mdb_env_close(env->mdb);
+        env->mdb = NULL;
+    }
+    return rc;
+}
+
 int otok_lmdb_env_start(otok_lmdb_env *env, otok_error *err)
 {
     char path[PATH_MAX];
     MDB_envinfo info;
-    int dead;
+    int dead, mdb;
     int rc = otok_lmdb_folder_allocate_lock(env, err);
     if (rc != OTOK_OK)
         return rc;
     otok_lmdb_folder_path(env, "", path, sizeof path);
     size_t size = env->map_size;
-    while (is_too_large(rc = open_mapped(env, path, size)) && size / 2 >= LEAST_MAP)
-        size /= 2;
-    if (rc != MDB_SUCCESS)
-        return otok_lmdb_fail(env, err, rc, "opening");
-    rc = open_checked(env, err);
-    if (rc != OTOK_OK) {
-        mdb_env_close(env->mdb);
-        env->mdb = NULL;
-        return rc;
+    while ((rc = open_with_size(env, path, size, &mdb, err)) != OTOK_OK) {
+        if (is_too_large(mdb) && size / 2 >= LEAST_MAP)
+            size /= 2;
+        else if (mdb == MDB_MAP_RESIZED && size <= SIZE_MAX / 4) /* another process grew it just now */
+            size *= 2;
+        else
+            return rc;
     }
     (void)mdb_reader_check(env->mdb, &dead);
     (void)mdb_env_info(env->mdb, &info);

@@ -27,8 +27,11 @@ static const char DATA_NAME[] = "data.mdb";
 static const char NEW_NAME[] = "data.new"; /* one that is being made */
 static const char LMDB_LOCK_NAME[] = "lock.mdb";
 
-/* What may be in a folder without data.mdb: leftovers of an opening that did not end, and what every new file system has. */
-static const char *const LEFTOVERS[] = {".", "..", "data.new", "lock.mdb", "write.lock", "lost+found"};
+/*
+ * What may be in a folder without data.mdb: leftovers of an opening that did not end, and what every new file system has; and
+ * data.mdb itself, which another process may have made since we looked (it is looked for again under the lock).
+ */
+static const char *const LEFTOVERS[] = {".", "..", "data.mdb", "data.new", "lock.mdb", "write.lock", "lost+found"};
 
 static int fail(const otok_lmdb_env *env, const char *name, int system_errno, otok_error *err)
 {

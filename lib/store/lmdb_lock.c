@@ -29,7 +29,7 @@
 #define HAVE_CLOCKLOCK 0
 #endif
 
-enum { OPENING = 0, PRESENT = 1, FIRST_POLL_US = 100, LONGEST_POLL_US = 20000 };
+enum { OPENING = 0, PRESENT = 1, FIRST_POLL_US = 100, LONGEST_POLL_US = 20000, POLITE_US = 100, SLICE_US = 2000 };
 
 static const char LOCK_NAME[] = "write.lock";
 
@@ -39,6 +39,12 @@ static const char LOCK_MAGIC[] = {'o', 't', 'o', 'k', 'w', 'l', '1', (char)sizeo
 static struct timespec timespec_of(int64_t us)
 {
     return (struct timespec){.tv_sec = (time_t)(us / OTOK_US_PER_S), .tv_nsec = (long)(us % OTOK_US_PER_S) * 1000};
+}
+
+static void sleep_us(int64_t us)
+{
+    struct timespec pause = timespec_of(us);
+    (void)nanosleep(&pause, NULL);
 }
 
 /* 0, or errno; EAGAIN when another has it. */
@@ -67,8 +73,7 @@ int otok_lmdb_lock_enter(otok_lmdb_env *env, int64_t deadline_us, otok_error *er
         if (otok_clock_monotonic_us() >= deadline_us)
             return otok_fail(err, OTOK_E_BUSY, "%s: another process has been opening or closing it all the time",
                              env->path);
-        struct timespec pause = timespec_of(pause_us);
-        (void)nanosleep(&pause, NULL);
+        sleep_us(pause_us);
         pause_us = pause_us * 2 < LONGEST_POLL_US ? pause_us * 2 : LONGEST_POLL_US;
     }
 }
@@ -174,10 +179,9 @@ void otok_lmdb_lock_close(otok_lmdb_env *env)
 static int wait_for_lock(pthread_mutex_t *mutex, int64_t deadline_us)
 {
 #ifdef __SANITIZE_THREAD__
-    const struct timespec pause = timespec_of(FIRST_POLL_US);
     int rc;
     while ((rc = pthread_mutex_trylock(mutex)) == EBUSY && otok_clock_monotonic_us() < deadline_us)
-        (void)nanosleep(&pause, NULL);
+        sleep_us(FIRST_POLL_US);
     return rc == EBUSY ? ETIMEDOUT : rc;
 #elif HAVE_CLOCKLOCK
     struct timespec until = timespec_of(deadline_us);
@@ -189,16 +193,25 @@ static int wait_for_lock(pthread_mutex_t *mutex, int64_t deadline_us)
 #endif
 }
 
+/*
+ * A mutex is not fair: whoever commits all the time would take it again and again before a process that waits for it has woken
+ * up.  So those who wait say so, every few moments, for they may die; and who had the turn lets them go first, once.
+ */
 int otok_lmdb_lock_turn(otok_lmdb_env *env, int64_t deadline_us, otok_error *err)
 {
-    pthread_mutex_t *turn = &env->lock->turn;
-    int rc = deadline_us == OTOK_UNLIMITED ? pthread_mutex_lock(turn) : pthread_mutex_trylock(turn);
-    if (rc == EBUSY)
-        rc = wait_for_lock(turn, deadline_us);
+    otok_lmdb_lock *lock = env->lock;
+    if (env->polite)
+        sleep_us(POLITE_US);
+    int rc = pthread_mutex_trylock(&lock->turn);
+    while (rc == EBUSY || rc == ETIMEDOUT) {
+        int64_t now_us = otok_clock_monotonic_us();
+        if (now_us >= deadline_us)
+            return otok_fail(err, OTOK_E_BUSY, "%s: others have been writing all the time", env->path);
+        atomic_store(&lock->wanted, 1);
+        rc = wait_for_lock(&lock->turn, deadline_us - now_us < SLICE_US ? deadline_us : now_us + SLICE_US);
+    }
     if (rc == EOWNERDEAD) /* nothing of ours is half done: LMDB mends its own lock when the transaction begins */
-        rc = pthread_mutex_consistent(turn);
-    if (rc == ETIMEDOUT)
-        return otok_fail(err, OTOK_E_BUSY, "%s: others have been writing all the time", env->path);
+        rc = pthread_mutex_consistent(&lock->turn);
     if (rc != 0)
         return otok_fail_errno(err, OTOK_E_IO, rc, "%s/%s: %s", env->path, LOCK_NAME, strerror(rc));
     return OTOK_OK;
@@ -206,6 +219,7 @@ int otok_lmdb_lock_turn(otok_lmdb_env *env, int64_t deadline_us, otok_error *err
 
 void otok_lmdb_lock_pass(otok_lmdb_env *env)
 {
+    env->polite = atomic_exchange(&env->lock->wanted, 0) != 0;
     (void)pthread_mutex_unlock(&env->lock->turn);
 }
 

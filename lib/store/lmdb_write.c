@@ -19,7 +19,7 @@ typedef struct entry {
 
 static entry entry_of(const otok_index_key *key, const otok_id *id, int64_t created_us, int64_t sweep_us)
 {
-    entry e;
+    entry e = {{0}, {0}};
     otok_lmdb_index_key(e.key, key);
     otok_lmdb_index_entry(e.value, key->index == OTOK_INDEX_SWEEP ? sweep_us : created_us, id);
     return e;

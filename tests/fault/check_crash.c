@@ -1,11 +1,13 @@
 /*
- * check_crash.c - the kill -9 loop in short: nothing that was acknowledged is lost, whoever is killed, whenever (I6, R7, R8, V5, S4).
+ * check_crash.c - the kill -9 loop in short: nothing that was acknowledged is lost, whoever is killed, whenever (I6,
+ * R7, R8, V5, S4).
  *
  * SPDX-License-Identifier: MIT
  */
 #include <stdio.h>
 
 #include "support/crash.h"
+#include "support/crew.h"
 #include "support/fixture.h"
 
 enum { SEED = 20260101 };
@@ -60,6 +62,34 @@ START_TEST(a_worker_killed_while_it_makes_the_store_leaves_one_that_opens)
 }
 END_TEST
 
+enum { STORES = 120, OPENERS = 4 };
+
+static void open_each(void *shared, size_t i)
+{
+    (void)i;
+    for (int n = 0; n < STORES; n++) {
+        char path[4200];
+        otok_store *store = NULL;
+        otok_error err;
+        (void)snprintf(path, sizeof path, "%s/%d", (const char *)shared, n);
+        int rc = otok_store_open_lmdb(path, NULL, &store, &err);
+        if (rc != OTOK_OK)
+            test_leave(err.message, rc);
+        otok_store_close(store);
+    }
+}
+
+/* S4: "not empty, and holds no store" was said to who looked between data.mdb's absence and what else is there. */
+START_TEST(processes_that_make_one_store_at_once_all_open_it)
+{
+    char *folder = test_new_folder(), *shared = test_shared(4096);
+    (void)snprintf(shared, 4096, "%s", folder);
+    test_processes(OPENERS, open_each, shared);
+    test_unshare(shared, 4096);
+    test_remove_folder(folder);
+}
+END_TEST
+
 /* The loop itself is tested: over a store that acknowledges before it commits, it must tell. */
 START_TEST(a_store_that_acknowledges_before_it_commits_is_found_out)
 {
@@ -75,6 +105,7 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_killed_worker_loses_nothing_that_was_acknowledged);
     tcase_add_test(tc, workers_of_one_folder_outlive_each_other);
     tcase_add_test(tc, a_worker_killed_while_it_makes_the_store_leaves_one_that_opens);
+    tcase_add_test(tc, processes_that_make_one_store_at_once_all_open_it);
     tcase_add_test(tc, a_store_that_acknowledges_before_it_commits_is_found_out);
 }
 

@@ -1,10 +1,10 @@
 /*
- * check_io.c - every system call that a store makes fails once (R8, I6, V5, S4): with EIO, ENOSPC or EINTR, and by the death of the
- * process at it.  What is answered is never a refusal of the token and never a success that is lost; the same process goes on
- * afterwards, and the store opens again with everything in it that was acknowledged.
+ * check_io.c - every system call that a store makes fails once (R8, I6, V5, S4): with EIO, ENOSPC or EINTR, and by the
+ * death of the process at it.  What is answered is never a refusal of the token and never a success that is lost; the
+ * same process goes on afterwards, and the store opens again with everything in it that was acknowledged.
  *
- * The system calls are made to fail by strace, in a process of their own ("victim"): where it is not there, or may not trace, the
- * tests say so and do nothing.
+ * The system calls are made to fail by strace, in a process of their own ("victim"): where it is not there, or may not
+ * trace, the tests say so and do nothing.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -94,7 +94,10 @@ static void report(const char *what, int rc, const otok_tokens *tokens)
     (void)dprintf(STDOUT_FILENO, "%s %d %s\n", what, rc, tokens != NULL ? tokens->offline_token : "-");
 }
 
-/* Run under strace: victim DEED FOLDER TOKEN SESSION_ID KEYRING.  Says what it is told, by write(), which never fails here. */
+/*
+ * Run under strace: victim DEED FOLDER TOKEN SESSION_ID KEYRING.  Says what it is told, by write(), which never fails
+ * here.
+ */
 static int be_victim(char **argv)
 {
     otok_keyring *keyring;
@@ -127,7 +130,7 @@ static int be_victim(char **argv)
     return EXIT_SUCCESS;
 }
 
-/* --------------------------------------------------------------------------------------------------------- the stage */
+/* -------------------------------------------------------------------------------------------------------- the stage */
 
 typedef struct stage {
     char *folder;
@@ -194,7 +197,7 @@ static void set_stage(const stage *s)
     copy_file(s->original, path);
 }
 
-/* ------------------------------------------------------------------------------------------------------- under strace */
+/* ----------------------------------------------------------------------------------------------------- under strace */
 
 static pid_t start(const stage *s, const char *const *options, int out)
 {
@@ -337,7 +340,7 @@ static bool trace_once(stage *s)
     return true;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- judgement */
+/* -------------------------------------------------------------------------------------------------------- judgement */
 
 /* Answered with 503 or 500, and no word against the token. */
 static bool is_honest(int code)

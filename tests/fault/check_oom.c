@@ -1,9 +1,9 @@
 /*
- * check_oom.c - memory runs short, at every allocation of every call, once and for good (R7, R8, V5, E1): no crash, no leak, nothing
- * half done, a code that says so, and afterwards everything works.
+ * check_oom.c - memory runs short, at every allocation of every call, once and for good (R7, R8, V5, E1): no crash, no
+ * leak, nothing half done, a code that says so, and afterwards everything works.
  *
- * This program brings its own malloc(), so that the allocations of OpenSSL, cJSON, LMDB and libc are refused too.  Sanitizers
- * have theirs: under them, and without glibc, only what goes through the library's own four functions is.
+ * This program brings its own malloc(), so that the allocations of OpenSSL, cJSON, LMDB and libc are refused too.
+ * Sanitizers have theirs: under them, and without glibc, only what goes through the library's own four functions is.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,7 +28,7 @@
 
 enum { IP_ROOM = 64, MOST_REPEATS = 64, LAST_REPEATS = 8 };
 
-/* ------------------------------------------------------------------------------------------------------- the shortage */
+/* ----------------------------------------------------------------------------------------------------- the shortage */
 
 static struct shortage {
     bool armed;
@@ -153,7 +153,7 @@ static void on_crash(int signal_number)
     (void)raise(signal_number);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- the stage */
+/* -------------------------------------------------------------------------------------------------------- the stage */
 
 typedef struct stage {
     test_fixture *f;
@@ -234,7 +234,7 @@ static void free_outputs(stage *s)
     s->time_us = 0;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- the sweep */
+/* -------------------------------------------------------------------------------------------------------- the sweep */
 
 /* What a server answers with 503, or 500: never that the token is bad, or that it was the caller's fault. */
 static bool is_honest(int code)
@@ -345,7 +345,7 @@ static void run_scenario(const scenario *c, int engine)
     close_stage(&s);
 }
 
-/* ------------------------------------------------------------------------------------------------- issue and refresh */
+/* ------------------------------------------------------------------------------------------------ issue and refresh */
 
 static otok_peer peer_at(const char *ip)
 {
@@ -506,7 +506,7 @@ static void reuse_is_whole(stage *s)
     ck_assert_uint_eq(test_count_reasons(s->f, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_REUSE, s->held.session_id), 1);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ revoke */
+/* ----------------------------------------------------------------------------------------------------------- revoke */
 
 static int call_revoke_token(stage *s)
 {
@@ -625,7 +625,7 @@ static void cutoff_is_told(stage *s)
     ck_assert_int_gt(s->time_us, 0);
 }
 
-/* ------------------------------------------------------------------------------------------------- list, count, sweep */
+/* ----------------------------------------------------------------------------------------------- list, count, sweep */
 
 static int call_list(stage *s)
 {
@@ -695,7 +695,7 @@ static void dead_are_gone(stage *s)
     test_assert_code(OTOK_OK, refresh_bystander(s));
 }
 
-/* ------------------------------------------------------------------------------------------- service, store, keyring */
+/* ------------------------------------------------------------------------------------------ service, store, keyring */
 
 static int call_service_open(stage *s)
 {
@@ -818,7 +818,7 @@ static void jwks_is_whole(stage *s)
     ck_assert_ptr_nonnull(strstr(s->text, otok_keyring_signing(s->f->keyring)->kid));
 }
 
-/* ------------------------------------------------------------------------------------------------------------- tests */
+/* ------------------------------------------------------------------------------------------------------------ tests */
 
 /* Over both stores. */
 static const scenario on_stores[] = {

@@ -1,7 +1,7 @@
 /*
  * crash_sessions.c - the long kill -9 loop (I6, R7, R8, V5, S4).
  *
- *     crash_sessions [KILLS [SEED [FOLDER]]]     10000 kills; a seed of the clock; in a new folder under TMPDIR, or /tmp
+ *     crash_sessions [KILLS [SEED [FOLDER]]]     10000 kills; a seed by the clock; a new folder in TMPDIR, or /tmp
  *
  * Most kills fall on one worker alone, a third on two or three at once, some on one that makes its store.
  *

@@ -1,11 +1,11 @@
 /*
- * million.c - a million sessions on LMDB: issued, counted, listed page by page, a sample of them refreshed, all of them swept; and the
- * memory of the process does not grow with them (Q1, Q3, L6).
+ * million.c - a million sessions on LMDB: issued, counted, listed page by page, a sample of them refreshed, all of them
+ * swept; and the memory of the process does not grow with them (Q1, Q3, L6).
  *
  *     million [SESSIONS [FOLDER]]     1000000; a new folder under TMPDIR, or /tmp
  *
- * What is measured is RssAnon: the map of LMDB counts as pages of its file, which the kernel takes back when it likes.  The store is
- * opened with no_sync: a commit of its own for each session, without waiting for the disk a million times.
+ * What is measured is RssAnon: the map of LMDB counts as pages of its file, which the kernel takes back when it likes.
+ * The store is opened with no_sync: a commit of its own for each session, without waiting for the disk a million times.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,7 +34,7 @@ typedef struct run {
     bool failed;
 } run;
 
-/* -------------------------------------------------------------------------------------------------------- the figures */
+/* ------------------------------------------------------------------------------------------------------ the figures */
 
 static long memory_kib(const char *name)
 {
@@ -86,7 +86,7 @@ static void must_be(run *r, uint64_t seen, uint64_t expected, const char *what)
     r->failed = true;
 }
 
-/* --------------------------------------------------------------------------------------------------------- the stages */
+/* ------------------------------------------------------------------------------------------------------- the stages */
 
 static int64_t run_now(void *user)
 {
@@ -217,7 +217,7 @@ static void sweep_all(run *r)
     must_be(r, left, 0, "left");
 }
 
-/* ------------------------------------------------------------------------------------------------------------ the run */
+/* ---------------------------------------------------------------------------------------------------------- the run */
 
 static int open_service(run *r, const char *folder, otok_store **store, otok_keyring **keyring, otok_error *err)
 {

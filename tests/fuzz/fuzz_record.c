@@ -1,6 +1,6 @@
 /*
- * fuzz_record.c - bytes out of a database, which anybody may have edited: a body or a head is refused, or is exactly what would be
- * printed for what was read; and no seal fits it but its own (K7).
+ * fuzz_record.c - bytes out of a database, which anybody may have edited: a body or a head is refused, or is exactly
+ * what would be printed for what was read; and no seal fits it but its own (K7).
  *
  * An input is a body whole, a session's head in its first 24 bytes, a cutoff's head in its first 16.
  *

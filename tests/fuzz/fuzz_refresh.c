@@ -1,9 +1,10 @@
 /*
- * fuzz_refresh.c - whole refreshes over a store in memory: whatever comes, a session changes only for a token that was issued for it
- * (R1, R2), and what is answered lies within what was granted (R3).
+ * fuzz_refresh.c - whole refreshes over a store in memory: whatever comes, a session changes only for a token that was
+ * issued for it (R1, R2), and what is answered lies within what was granted (R3).
  *
- * An input is: which token to begin with; how many of its characters are changed, and how; who asks, and with what proof; then,
- * each up to a NUL, the scope, two resources, and a text that takes the token's place when "which" says so.
+ * An input is: which token to begin with; how many of its characters are changed, and how; who asks, and with what
+ * proof; then, each up to a NUL, the scope, two resources, and a text that takes the token's place when "which" says
+ * so.
  *
  * SPDX-License-Identifier: MIT
  */

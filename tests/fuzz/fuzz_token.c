@@ -1,7 +1,9 @@
 /*
- * fuzz_token.c - texts that claim to be tokens or session ids: what is parsed is what would be printed, and a MAC fits one text only.
+ * fuzz_token.c - texts that claim to be tokens or session ids: what is parsed is what would be printed, and a MAC fits
+ * one text only.
  *
- * An input is a text, or (first byte 1) the fields of a token that is printed under a known key, and bytes that spoil it.
+ * An input is a text, or (first byte 1) the fields of a token that is printed under a known key, and bytes that spoil
+ * it.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -69,7 +69,7 @@ static void lose(judge *j, const crash_known *known, const char *format, ...)
         (unsigned long)known->generation, (unsigned long long)known->last_in, kinds[known->last], what);
 }
 
-/* ------------------------------------------------------------------------------------------------------- the killing */
+/* ------------------------------------------------------------------------------------------------------ the killing */
 
 static int64_t clock_us(void)
 {
@@ -106,7 +106,10 @@ static void wait_for_operations(judge *j, pid_t pid, const crash_log *log, uint3
     }
 }
 
-/* Anywhere in the opening, or anywhere in an operation: a sync takes some milliseconds, and everything else microseconds. */
+/*
+ * Anywhere in the opening, or anywhere in an operation: a sync takes some milliseconds, and everything else
+ * microseconds.
+ */
 static void choose_the_moment(judge *j, pid_t pid, const crash_log *log)
 {
     static const uint64_t spans_us[] = {20, 300, 3000, 9000};
@@ -115,7 +118,7 @@ static void choose_the_moment(judge *j, pid_t pid, const crash_log *log)
         let_pass_us(crash_next(&j->random, opening_us));
         return;
     }
-    wait_for_operations(j, log,
+    wait_for_operations(j, pid, log,
                         (uint32_t)(1 + crash_next(&j->random, j->plan->newborn ? 3 : 20) + atomic_load(&log->n)));
     let_pass_us(crash_next(&j->random, spans_us[crash_next(&j->random, sizeof spans_us / sizeof spans_us[0])]));
 }
@@ -232,7 +235,10 @@ static void learn_end(judge *j, const crash_op *op, crash_known *known)
     }
 }
 
-/* Whoever was issued before it began is dead when it was answered; whoever began after it ended is not its concern (V3). */
+/*
+ * Whoever was issued before it began is dead when it was answered; whoever began after it ended is not its concern
+ * (V3).
+ */
 static void learn_cutoff(judge *j, const crash_op *op)
 {
     int64_t *floor = &j->floors[op->subject == CRASH_ANY ? CRASH_SUBJECTS : op->subject]
@@ -463,7 +469,7 @@ static void look(judge *j, bool everybody)
     close_store(j);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ the run */
+/* ---------------------------------------------------------------------------------------------------------- the run */
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {

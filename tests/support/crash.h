@@ -1,9 +1,11 @@
 /*
- * crash.h - processes that are killed in the middle of whatever they do, and the proof that nothing they were told is done is lost.
+ * crash.h - processes that are killed in the middle of whatever they do, and the proof that nothing they were told is
+ * done is lost.
  *
- * A worker issues, refreshes, revokes, sets cutoffs and sweeps on an LMDB folder, and writes down in shared memory what it is about
- * to do and what the library answered: that memory outlives it.  The judge kills it, opens the store, and holds what is there
- * against what was acknowledged.  What was in flight may have happened or not; everything else must be exactly as answered.
+ * A worker issues, refreshes, revokes, sets cutoffs and sweeps on an LMDB folder, and writes down in shared memory what
+ * it is about to do and what the library answered: that memory outlives it.  The judge kills it, opens the store, and
+ * holds what is there against what was acknowledged.  What was in flight may have happened or not; everything else must
+ * be exactly as answered.
  *
  * SPDX-License-Identifier: MIT
  */

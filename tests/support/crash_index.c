@@ -1,5 +1,6 @@
 /*
- * crash_index.c - every index of a store held against its records (S1): the same records, in the same order, the same number.
+ * crash_index.c - every index of a store held against its records (S1): the same records, in the same order, the same
+ * number.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -173,7 +173,7 @@ static void learn(crash_table *table, const crash_op *op, int64_t now_us)
         known->dead = true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ deliberation */
+/* ----------------------------------------------------------------------------------------------------- deliberation */
 
 static size_t count_live(const crash_table *table)
 {

@@ -1,5 +1,6 @@
 /*
- * fuzzing.h - what fuzz targets share: a failed property is a crash, and inputs are taken apart without ever reading beyond them.
+ * fuzzing.h - what fuzz targets share: a failed property is a crash, and inputs are taken apart without ever reading
+ * beyond them.
  *
  * SPDX-License-Identifier: MIT
  */
