@@ -340,6 +340,34 @@ START_TEST(text_of_the_grant_is_escaped_in_tokens)
 }
 END_TEST
 
+/* I3, V1: everything at its bound and to be escaped: what was handed out is recognised when it is revoked. */
+START_TEST(largest_access_token_can_be_revoked)
+{
+    enum { RESOURCE = 1024, NAME = 255, CLAIMS = 16384 };
+    static char resource[RESOURCE + 1], name[NAME + 1], claims[CLAIMS + 1];
+    const char *audience[16], *methods[16];
+    memset(resource, '"', RESOURCE);
+    memset(name, '"', NAME);
+    (void)snprintf(claims, sizeof claims, "{\"x\":\"%0*d\"}", CLAIMS - 8, 0);
+    for (size_t i = 0; i < 16; i++) {
+        audience[i] = resource;
+        methods[i] = name;
+    }
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_grant grant = test_grant(name, name, NULL);
+    grant.client_type = OTOK_CLIENT_CONFIDENTIAL;
+    grant.acr = name;
+    grant.claims = claims;
+    grant.audience = audience;
+    grant.amr = methods;
+    grant.audience_count = grant.amr_count = 16;
+    const otok_tokens *tokens = test_granted(f, &grant);
+    test_assert_code(OTOK_OK, test_revoke_as(f, tokens->access_token, name, OTOK_CLIENT_CONFIDENTIAL, NULL));
+    test_assert_code(OTOK_E_TOKEN_UNKNOWN, test_refresh_code(f, tokens->offline_token, name));
+    test_end(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, access_token_is_an_rfc_9068_one);
@@ -355,6 +383,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, limits_of_a_session_only_tighten);
     tcase_add_test(tcase, tokens_are_signed_by_each_kind_of_key);
     tcase_add_test(tcase, text_of_the_grant_is_escaped_in_tokens);
+    tcase_add_test(tcase, largest_access_token_can_be_revoked);
 }
 
 int main(void)

@@ -214,6 +214,20 @@ START_TEST(unlimited_clock_skew_is_refused)
 }
 END_TEST
 
+/* T1: nor is one hidden in seconds that do not fit into microseconds. */
+START_TEST(window_that_overflows_is_without_bound_too)
+{
+    otok_policy policy = default_policy();
+    policy.clock_skew_s = OTOK_UNLIMITED - 1;
+    expect_nonsense(&policy, "clock_skew_s");
+    policy = default_policy();
+    policy.retry_window_s = OTOK_UNLIMITED / OTOK_US_PER_S + 1;
+    expect_nonsense(&policy, "retry_window_s");
+    policy.retry_limit = 1;
+    ck_assert_int_eq(rules_of(&policy, true, false).retry_window_us, OTOK_UNLIMITED);
+}
+END_TEST
+
 /* T2: the counter in the head of a record has 16 bits; a limit that it cannot reach would be none. */
 START_TEST(retry_limit_can_be_counted_to)
 {
@@ -285,6 +299,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, each_listed_choice_is_accepted);
     tcase_add_test(tcase, retries_without_bound_in_time_and_in_number_are_refused);
     tcase_add_test(tcase, unlimited_clock_skew_is_refused);
+    tcase_add_test(tcase, window_that_overflows_is_without_bound_too);
     tcase_add_test(tcase, retry_limit_can_be_counted_to);
     tcase_add_test(tcase, session_limits_only_tighten);
     tcase_add_test(tcase, session_limits_tighten_unlimited_rules);

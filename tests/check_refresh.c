@@ -293,12 +293,13 @@ START_TEST(resource_narrows_the_audience_and_others_are_refused)
     static const char *const both[] = {"https://b.example", "https://a.example"};
     static const char *const mixed[] = {"https://a.example", "https://c.example"};
     static const char *const prefix[] = {"https://a.exampl"};
+    static const char *const twice[] = {"https://a.example", "https://a.example"};
     static const struct {
         const char *const *resource, *const *aud;
         size_t n, naud; /* naud 0: refused */
     } rows[] = {
         {audience, audience, 1, 1}, {both, both, 1, 1},  {NULL, audience, 0, 2}, {both, NULL, 2, 2},
-        {elsewhere, NULL, 1, 0},    {mixed, NULL, 2, 0}, {prefix, NULL, 1, 0},
+        {elsewhere, NULL, 1, 0},    {mixed, NULL, 2, 0}, {prefix, NULL, 1, 0},   {twice, audience, 2, 1},
     };
     scene s;
     set_scene(&s);

@@ -186,6 +186,35 @@ START_TEST(session_used_once_in_the_idle_timeout_lives_for_years)
 }
 END_TEST
 
+/*
+ * L1, I5: a retry is a use as well.  Where the window is longer than the timeout, who always retries is not expired, and what it
+ * is handed does not outlive the session.
+ */
+START_TEST(retries_keep_the_session_and_never_outlive_it)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    f->policy.rotation = OTOK_ROTATION_ALWAYS;
+    f->policy.idle_timeout_s = f->policy.access_token_lifetime_s = 600;
+    f->policy.retry_window_s = _i == 0 ? 3600 : OTOK_UNLIMITED;
+    f->policy.retry_limit = _i == 0 ? 0 : 100; /* Keycloak's Max Reuse */
+    test_reopen_service(f);
+    const otok_tokens *first = test_began(f), *next = first;
+    while (next->generation == 0) {
+        test_advance_s(f, 600);
+        next = test_next(f, first->offline_token);
+    }
+    for (int i = 0; i < 5; i++) {
+        test_advance_s(f, 600);
+        next = test_next(f, first->offline_token);
+        ck_assert_int_eq(next->outcome, OTOK_OUTCOME_RETRIED);
+    }
+    test_advance_s(f, next->offline_expires_in_s - 1);
+    ck_assert_int_le(next->access_expires_in_s, next->offline_expires_in_s);
+    (void)test_next(f, next->offline_token);
+    test_end(f);
+}
+END_TEST
+
 /* A small generator of numbers below `bound`, the same in each run. */
 static int64_t some(uint64_t *state, int64_t bound)
 {
@@ -351,6 +380,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, policy_callback_that_fails_or_makes_no_sense_fails_the_request);
     tcase_add_test(tcase, service_with_a_nonsense_policy_issues_nothing);
     tcase_add_loop_test(tcase, session_used_once_in_the_idle_timeout_lives_for_years, 0, 2);
+    tcase_add_loop_test(tcase, retries_keep_the_session_and_never_outlive_it, 0, 2);
     tcase_add_loop_test(tcase, session_used_at_any_rhythm_within_the_idle_timeout_lives, 0, 20);
     tcase_add_test(tcase, token_younger_than_rotate_after_is_kept);
     tcase_add_test(tcase, clock_that_jumps_neither_expires_nor_revives);

@@ -3,12 +3,14 @@
  *
  * SPDX-License-Identifier: MIT
  */
+/* link: -Wl,--wrap=fsync */
 #include "support/ask.h"
 #include "support/crew.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static otok_config config_of(const char *issuer)
 {
@@ -67,6 +69,78 @@ START_TEST(directory_is_made_with_store_and_keyring_and_found_again)
     f.service = open_directory(path); /* after both */
     test_assert_code(OTOK_OK, test_refresh_code(&f, held.token, NULL));
     otok_service_close(f.service);
+    test_remove_folder(folder);
+}
+END_TEST
+
+static struct {
+    struct stat folder; /* to be looked for */
+    int seen;
+} synced;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    struct stat st;
+    synced.seen += fstat(fd, &st) == 0 && st.st_dev == synced.folder.st_dev && st.st_ino == synced.folder.st_ino;
+    return __real_fsync(fd);
+}
+
+/* I6: a power failure must not take the new folder with everything in it: the one that it was made in is synced, too. */
+START_TEST(folder_that_holds_a_new_directory_is_synced)
+{
+    char path[4200];
+    char *folder = test_new_folder();
+    in_folder(folder, _i == 0 ? "new" : "new//", path);
+    ck_assert_int_eq(stat(folder, &synced.folder), 0);
+    otok_service_close(open_directory(path));
+    ck_assert_int_ge(synced.seen, 1);
+    test_remove_folder(folder);
+}
+END_TEST
+
+/* K4: a keyring that is gone is not replaced by a new one, which would log everyone out without a word. */
+START_TEST(store_that_lost_its_keyring_is_not_given_a_new_one)
+{
+    char path[4200], keyring[4200], aside[4200];
+    otok_error err;
+    otok_service *service;
+    otok_config config;
+    char *folder = test_new_folder();
+    in_folder(folder, "new", path);
+    in_folder(folder, "new/keyring.json", keyring);
+    in_folder(folder, "aside", aside);
+    otok_service_close(open_directory(path));
+    ck_assert_int_eq(rename(keyring, aside), 0);
+    otok_config_init(&config, sizeof config);
+    config.issuer = TEST_ISSUER;
+    config.directory = path;
+    test_assert_code(OTOK_E_KEY, otok_service_open(&config, NULL, NULL, &service, &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "keyring.json"));
+    ck_assert_int_ne(access(keyring, F_OK), 0);
+    ck_assert_int_eq(rename(aside, keyring), 0);
+    otok_service_close(open_directory(path));
+    test_remove_folder(folder);
+}
+END_TEST
+
+/* K4: two spellings of one name would leave the file without its MAC keys, and log everyone out. */
+START_TEST(keyring_is_not_saved_twice_to_one_file)
+{
+    char path[4200], same[4200];
+    otok_error err;
+    otok_keyring *keyring;
+    char *folder = test_new_folder();
+    in_folder(folder, "keys", path);
+    in_folder(folder, "./keys", same);
+    test_assert_code(OTOK_OK, otok_keyring_generate(0, &keyring, &err));
+    test_assert_code(OTOK_E_INVALID, otok_keyring_save(keyring, path, same, &err));
+    test_assert_code(OTOK_OK, otok_keyring_save(keyring, path, NULL, &err));
+    test_assert_code(OTOK_E_INVALID, otok_keyring_save(keyring, path, same, &err));
+    otok_keyring_free(keyring);
+    test_assert_code(OTOK_OK, otok_keyring_load(path, NULL, &keyring, &err)); /* untouched */
+    otok_keyring_free(keyring);
     test_remove_folder(folder);
 }
 END_TEST
@@ -215,6 +289,9 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, directory_is_made_with_store_and_keyring_and_found_again);
+    tcase_add_loop_test(tc, folder_that_holds_a_new_directory_is_synced, 0, 2);
+    tcase_add_test(tc, store_that_lost_its_keyring_is_not_given_a_new_one);
+    tcase_add_test(tc, keyring_is_not_saved_twice_to_one_file);
     tcase_add_test(tc, processes_that_open_a_new_directory_at_once_share_store_and_keyring);
     tcase_add_test(tc, use_of_an_lmdb_service_after_fork_is_an_error_in_the_child_only);
     tcase_add_test(tc, child_opens_the_store_anew_while_the_parent_has_it_open);

@@ -481,6 +481,12 @@ START_TEST(what_a_backend_answers_becomes_a_result_of_the_contract)
          "detail of the backend"},
         {{.rc = OTOK_E_IO, .no_detail = true}, OTOK_E_IO, OTOK_E_IO, "fake: commit failed"},
         {{.rc = 1}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        /* What is not for a store to say. */
+        {{.rc = OTOK_E_NOT_FOUND}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        {{.rc = OTOK_E_TOKEN_INVALID}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        {{.rc = -1000}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        {{.result = OTOK_E_NOT_FOUND}, OTOK_OK, OTOK_E_UNCERTAIN, "no result"},
+        {{.result = OTOK_E_TOKEN_REUSED}, OTOK_OK, OTOK_E_UNCERTAIN, "no result"},
     };
     static struct scene scene;
     scene_init(&scene);

@@ -199,12 +199,93 @@ START_TEST(client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others)
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------------------- one group of many fails */
+
+/* In front of a store: the first group of each commit finds the disk full, the others are done. */
+static int first_is_full(void *self, otok_group *groups, size_t n, otok_error *err)
+{
+    int rc = n > 1 ? otok_store_commit(self, groups + 1, n - 1, err) : OTOK_OK;
+    groups[0].result = otok_error_set(&groups[0].error, OTOK_E_FULL, 0, "the test's first group");
+    return rc;
+}
+
+static int pass_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
+                      otok_error *err)
+{
+    return otok_store_fetch(self, ids, n, flags, emit, arg, err);
+}
+
+static int pass_scan(void *self, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err)
+{
+    return otok_store_scan(self, scan, emit, arg, err);
+}
+
+static int pass_count(void *self, const otok_index_key *key, uint64_t *out, otok_error *err)
+{
+    return otok_store_count(self, key, out, err);
+}
+
+static void pass_close(void *self)
+{
+    (void)self; /* the fixture's own */
+}
+
+/* A second service over the fixture's store, whose commits all lose their first group. */
+static otok_service *open_over_full(test_fixture *f, otok_store **store)
+{
+    otok_error err;
+    otok_service *service = NULL;
+    otok_config config = {.size = sizeof config, .issuer = TEST_ISSUER, .callbacks = &f->callbacks, .user = f};
+    const otok_store_vtab vtab = {
+        sizeof vtab, OTOK_STORE_ATOMIC_GROUPS, "full", pass_fetch, first_is_full, pass_scan, pass_count, pass_close};
+    test_assert_code(OTOK_OK, otok_store_open(&vtab, f->store, store, &err));
+    test_assert_code(OTOK_OK, otok_service_open(&config, *store, f->keyring, &service, &err));
+    return service;
+}
+
+/* L6, V2, E1: the error of one session hides none of those that were removed beside it. */
+START_TEST(session_that_cannot_be_removed_hides_no_other_that_was)
+{
+    enum { SESSIONS = 5 };
+    otok_error err;
+    otok_store *store;
+    otok_sweep_result result;
+    uint64_t removed = 0;
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_grant grant = test_grant("alice", NULL, "offline_access");
+    grant.max_lifetime_s = _i == 0 ? 60 : 0;
+    for (int i = 0; i < SESSIONS; i++)
+        (void)test_hold_grant(f, &grant);
+    if (_i == 0) { /* seen dead once: the next sweep removes them */
+        test_advance_s(f, DAYS(1));
+        test_assert_code(OTOK_OK, otok_sweep(f->service, 0, NULL, &err));
+        test_advance_s(f, DAYS(2));
+    } else {
+        cut(f, "alice", NULL); /* so that the walk alone is left to do */
+        test_forget_events(f);
+    }
+    otok_service *service = open_over_full(f, &store);
+    otok_sweep_result_init(&result, sizeof result);
+    int rc = otok_sweep(service, 0, &result, &err);
+    removed = result.expired + result.cut_off;
+    test_assert_code(OTOK_E_FULL, rc);
+    ck_assert_str_eq(err.message, "the test's first group");
+    ck_assert_uint_eq(records(f), 1);
+    ck_assert_uint_eq(removed, SESSIONS - 1);
+    ck_assert_uint_eq(test_count_events(f, _i == 0 ? OTOK_EVENT_EXPIRED : OTOK_EVENT_REVOKED), SESSIONS - 1);
+    otok_service_close(service);
+    otok_store_close(store);
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {two_sweepers_remove_each_session_once_with_one_event,
                                     session_whose_policy_cannot_be_had_is_not_swept,
                                     client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
+    tcase_add_loop_test(tc, session_that_cannot_be_removed_hides_no_other_that_was, 0, 2);
     tcase_add_test(tc, session_refreshed_while_the_sweeper_looks_at_it_stays);
     tcase_add_loop_test(tc, sweep_over_a_failing_store_is_no_success_and_is_made_up_for, 0, 2);
 }

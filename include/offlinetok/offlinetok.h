@@ -139,7 +139,8 @@ int otok_keyring_load(const char *path, const char *token_keys_path, otok_keyrin
 
 /*
  * Writes a keyring, mode 0600, atomically and durably: a reader sees the old file or the new one whole.
- * OTOK_E_IO, OTOK_E_FULL, OTOK_E_PERMISSION.  Since 0.1.
+ * OTOK_E_INVALID when both paths are one file; OTOK_E_NOT_FOUND (no such folder), OTOK_E_IO, OTOK_E_FULL, OTOK_E_PERMISSION.
+ * Since 0.1.
  */
 int otok_keyring_save(const otok_keyring *keyring, const char *path, const char *token_keys_path, otok_error *err);
 
@@ -319,7 +320,7 @@ typedef struct otok_config {
     const char *realm;  /* default: the issuer; at most 255 bytes.  Sessions of one realm are invisible to another */
     /*
      * The embedded default, when otok_service_open() gets neither store nor keyring: a folder (made when it is not there,
-     * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when there is none.
+     * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when neither is there yet.
      */
     const char *directory;
     const char *audience;      /* `aud` of access tokens whose grant names none (RFC 9068 section 3); default: issuer */

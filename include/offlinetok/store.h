@@ -181,7 +181,8 @@ enum {
  * count   How many records the key has, dead ones included.
  * close   Ends the backend; nothing else is running in it.
  *
- * Errors are negative OTOK_E_ codes; details go to `err` (may be NULL) through otok_error_set().
+ * Errors are negative OTOK_E_ codes, but neither OTOK_E_NOT_FOUND nor those of tokens (-30 and below), which are not for a store
+ * to say; details go to `err` (may be NULL) through otok_error_set().
  */
 typedef struct otok_store_vtab {
     size_t size;         /* sizeof(otok_store_vtab) */

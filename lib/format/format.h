@@ -184,7 +184,8 @@ typedef struct otok_jwt {
     size_t signature_len;
 } otok_jwt;
 
-enum { OTOK_JWT_MAX = 65536 };
+/* More than the largest access token of ours: 64 KiB of claims are 86 KiB of base64url. */
+enum { OTOK_JWT_MAX = 98304 };
 
 int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err); /* OTOK_E_TOKEN_INVALID */
 

@@ -6,6 +6,7 @@
 #include "keys/keys.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 enum { OPEN_ATTEMPTS = 8, ALL_KEYS = OTOK_JWKS_SIGNING | OTOK_JWKS_TOKEN };
 
@@ -65,6 +66,15 @@ static int save_file(const otok_keyring *keyring, const char *path, unsigned whi
     return rc;
 }
 
+/* Two names of one file ("keys", "./keys"): the signing keys would take the place of the MAC keys, and log everyone out. */
+static int check_apart(const char *path, const char *token_keys_path, otok_error *err)
+{
+    struct stat a, b;
+    if (stat(path, &a) == 0 && stat(token_keys_path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return otok_fail(err, OTOK_E_INVALID, "token_keys_path must not be path");
+    return OTOK_OK;
+}
+
 /* MAC keys first: a token under a key that was not saved could never be refreshed, a JWT lives for minutes. */
 int otok_keyring_save(const otok_keyring *keyring, const char *path, const char *token_keys_path, otok_error *err)
 {
@@ -72,7 +82,11 @@ int otok_keyring_save(const otok_keyring *keyring, const char *path, const char 
     if (rc == OTOK_OK && keyring == NULL)
         rc = otok_fail(err, OTOK_E_INVALID, "keyring is required");
     if (rc == OTOK_OK && token_keys_path != NULL)
+        rc = check_apart(path, token_keys_path, err);
+    if (rc == OTOK_OK && token_keys_path != NULL)
         rc = save_file(keyring, token_keys_path, OTOK_JWKS_TOKEN, true, err);
+    if (rc == OTOK_OK && token_keys_path != NULL) /* again: the file may not have been there before */
+        rc = check_apart(path, token_keys_path, err);
     if (rc == OTOK_OK)
         rc = save_file(keyring, path, token_keys_path == NULL ? ALL_KEYS : OTOK_JWKS_SIGNING, true, err);
     return rc;

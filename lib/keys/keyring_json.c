@@ -216,7 +216,7 @@ int otok_keyring_parse(const char *text, size_t len, unsigned which, const char 
     size_t count = otok_json_count(keys);
     if (!otok_json_is_array(keys))
         rc = otok_fail(err, OTOK_E_FORMAT, "%s is no JWKS: \"keys\" is missing or no array", what);
-    else if (count > 2 * OTOK_MAX_KEYRING_KEYS)
+    else if (count > (size_t)2 * OTOK_MAX_KEYRING_KEYS)
         rc = otok_fail(err, OTOK_E_KEY, "%s has %zu keys, %d are the most", what, count, 2 * OTOK_MAX_KEYRING_KEYS);
     for (size_t i = 0; i < count && rc == OTOK_OK; i++) {
         otok_error reason;

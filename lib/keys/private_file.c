@@ -112,8 +112,12 @@ static int write_new(const char *path, otok_str text, otok_error *err)
 /* A name lives in its folder, and survives a power failure once that is synced. */
 int otok_folder_sync(const char *path, otok_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? otok_strdup(".") : otok_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') /* of a folder's own name */
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    char *folder = len == 0 ? otok_strdup(".") : otok_strndup(path, len);
     if (folder == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for a path");
     int rc = OTOK_OK;

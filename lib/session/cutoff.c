@@ -222,13 +222,13 @@ static int remove_all(otok_service *service, otok_loaded *sessions, size_t n, in
         groups[i] = (otok_group){.writes = &writes[i], .n = 1};
     }
     int rc = otok_store_commit(service->store, groups, n, err);
-    for (size_t i = 0; rc == OTOK_OK && i < n; i++) {
+    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
         if (groups[i].result == OTOK_OK) {
             (*removed)++;
             tell_removed(service, &sessions[i], reason);
         } else if (groups[i].result == OTOK_E_CONFLICT) {
             *all = false;
-        } else {
+        } else if (rc == OTOK_OK) {
             rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
         }
     }
@@ -315,6 +315,8 @@ static int names_of_cutoff(otok_service *service, const otok_record *cutoff, con
     filter.whole_realm = filter.subject == NULL && filter.client_id == NULL && filter.sid == NULL;
     int rc = otok_names_of_filter(service, &filter, out, err);
     out->subject = out->client_id = out->sid = NULL; /* they end with this function; the index key stays */
+    if (rc == OTOK_E_INVALID)                        /* it is nobody's argument, but a damaged record */
+        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has names that are none");
     return rc;
 }
 
@@ -324,7 +326,9 @@ static int write_progress(otok_service *service, const otok_record *cutoff, stru
 {
     uint8_t bytes[BODY_MAX];
     otok_record record = *cutoff;
-    body->at = walk->done ? (otok_cursor){.created_us = INT64_MIN} : walk->at;
+    body->at = walk->at;
+    if (walk->done)
+        body->at.created_us = INT64_MIN;
     record.body = print_body(body, bytes);
     record.version++;
     if (walk->done)
@@ -334,7 +338,8 @@ static int write_progress(otok_service *service, const otok_record *cutoff, stru
 
 /*
  * The cutoff of a sid goes once nothing is left that it holds dead: SSO sessions are many, and none begins twice.  Seen in one
- * whole walk, that is: one that began in the middle is made again from the start.
+ * whole walk, that is: one that began in the middle is made again from the start, tomorrow, as what cannot be read may make
+ * each walk one in pieces, and the sweeper must come to an end.
  */
 static int finish_sid(otok_service *service, const otok_record *cutoff, struct cutoff_body *body, otok_walk *walk,
                       otok_error *err)
@@ -342,9 +347,11 @@ static int finish_sid(otok_service *service, const otok_record *cutoff, struct c
     bool whole = body->at.created_us == INT64_MIN;
     if (whole && !walk->unread)
         return otok_service_write(service, OTOK_WRITE_DELETE, cutoff->version, cutoff, err);
+    otok_record tomorrow = *cutoff;
+    tomorrow.sweep_us = otok_time_add(otok_service_now(service), OTOK_DAY_US);
     walk->done = whole;
     walk->at.created_us = INT64_MIN;
-    return write_progress(service, cutoff, body, walk, err);
+    return write_progress(service, &tomorrow, body, walk, err);
 }
 
 int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,

@@ -30,12 +30,15 @@ static int draw_token(otok_service *service, struct birth *birth, otok_error *er
 struct latest {
     const otok_service *service;
     int64_t cutoff_us;
+    bool unread;
 };
 
 static int on_cutoff(void *arg, const otok_record *record)
 {
     struct latest *latest = arg;
-    int64_t cutoff_us = otok_cutoff_time(latest->service, record);
+    int64_t cutoff_us;
+    if (!otok_cutoff_time(latest->service, record, &cutoff_us))
+        latest->unread = true;
     if (cutoff_us > latest->cutoff_us)
         latest->cutoff_us = cutoff_us;
     return 0;
@@ -44,8 +47,10 @@ static int on_cutoff(void *arg, const otok_record *record)
 /* Later than every cutoff that applies, whatever the clocks of the nodes that set them (V3). */
 static int set_created(otok_service *service, struct birth *birth, otok_error *err)
 {
-    struct latest latest = {service, INT64_MIN};
+    struct latest latest = {service, INT64_MIN, false};
     int rc = otok_store_fetch(service->store, birth->names.links, birth->names.nlinks, 0, on_cutoff, &latest, err);
+    if (rc == OTOK_OK && latest.unread)
+        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
     birth->record.created_us = birth->now_us;
     if (latest.cutoff_us >= birth->now_us)
         birth->record.created_us = otok_time_add(latest.cutoff_us, 1);

@@ -19,7 +19,6 @@ void otok_list_request_init(otok_list_request *request, size_t size)
 /* A row and its texts, in one piece of memory. */
 struct session_box {
     otok_session session;
-    size_t text_len;
     char text[];
 };
 
@@ -62,7 +61,6 @@ static otok_session *row_of(const otok_loaded *loaded, const otok_lifetime *life
     struct session_box *box = otok_calloc(1, sizeof *box + room);
     if (box == NULL)
         return NULL;
-    box->text_len = room;
     box->session = (otok_session){
         .size = sizeof box->session,
         .session_id = place(box, &at, texts[0]),

@@ -46,7 +46,7 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
     if (record->kind != OTOK_RECORD_SESSION || !otok_str_eq(record->realm, service->realm))
         rc = otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
     else if (record->subject.len > OTOK_MAX_NAME || record->client.len > OTOK_MAX_NAME ||
-             !otok_head_parse(record->head, &out->head))
+             record->nlinks > OTOK_MAX_LINKS || !otok_head_parse(record->head, &out->head))
         rc = otok_fail(err, OTOK_E_FORMAT, "a session's head has a format that this version does not know");
     else
         rc = otok_body_parse(record->body, &out->body, &out->seal_key_id, err);
@@ -67,13 +67,17 @@ static int verify_seal(const otok_service *service, const otok_loaded *loaded, o
 
 /* ------------------------------------------------------------------------------------------------------------ cutoffs */
 
-int64_t otok_cutoff_time(const otok_service *service, const otok_record *record)
+bool otok_cutoff_time(const otok_service *service, const otok_record *record, int64_t *cutoff_us)
 {
     otok_cutoff_head head;
     bool is_cutoff = record->kind == OTOK_RECORD_CUTOFF || record->kind == OTOK_RECORD_PAIR;
-    if (!is_cutoff || !otok_str_eq(record->realm, service->realm) || !otok_cutoff_head_parse(record->head, &head))
-        return INT64_MIN;
-    return head.all_us;
+    *cutoff_us = INT64_MIN;
+    if (!is_cutoff || !otok_str_eq(record->realm, service->realm))
+        return true;
+    if (!otok_cutoff_head_parse(record->head, &head))
+        return false;
+    *cutoff_us = head.all_us;
+    return true;
 }
 
 static bool links_to(const otok_record *record, const otok_id *id)
@@ -92,6 +96,7 @@ struct found {
     const otok_id *id;
     otok_record *record;
     int64_t cutoff_us;
+    bool cutoff_unread;
     bool short_of_memory;
 };
 
@@ -103,7 +108,9 @@ static int on_record(void *arg, const otok_record *record)
         found->short_of_memory = found->record == NULL;
         return found->short_of_memory;
     }
-    int64_t cutoff_us = otok_cutoff_time(found->service, record);
+    int64_t cutoff_us;
+    if (!otok_cutoff_time(found->service, record, &cutoff_us))
+        found->cutoff_unread = true;
     if (cutoff_us > found->cutoff_us) /* the latest of all (CVE-2026-18218 was the earliest) */
         found->cutoff_us = cutoff_us;
     return 0;
@@ -121,11 +128,13 @@ int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out
         return rc != OTOK_OK ? rc : otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
     }
     rc = otok_session_unpack(service, found.record, out, err);
-    if (rc == OTOK_OK)
-        out->cutoff_us = found.cutoff_us;
-    else
+    if (rc != OTOK_OK) {
         otok_record_free(found.record);
-    return rc;
+        return rc;
+    }
+    out->cutoff_us = found.cutoff_us;
+    out->cutoff_unread = found.cutoff_unread;
+    return OTOK_OK;
 }
 
 int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err)
@@ -134,6 +143,10 @@ int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out
     if (rc != OTOK_OK)
         return rc;
     rc = verify_seal(service, out, err);
+    if (rc == OTOK_OK && out->cutoff_unread)
+        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
+    if (rc == OTOK_OK && out->body.binding > OTOK_BINDING_MTLS)
+        rc = otok_fail(err, OTOK_E_FORMAT, "the session has a binding that this version does not know");
     if (rc != OTOK_OK)
         otok_loaded_free(out);
     return rc;
@@ -150,7 +163,8 @@ struct many {
 static int on_link(void *arg, const otok_record *record)
 {
     struct many *many = arg;
-    int64_t cutoff_us = otok_cutoff_time(many->service, record);
+    int64_t cutoff_us;
+    (void)otok_cutoff_time(many->service, record, &cutoff_us); /* unread, it neither hides a session nor removes one */
     for (size_t i = 0; cutoff_us != INT64_MIN && i < many->n; i++) {
         otok_loaded *session = &many->sessions[i];
         if (cutoff_us > session->cutoff_us && links_to(session->record, &record->id))

@@ -79,6 +79,12 @@ static int64_t or_default_us(int64_t seconds, int64_t default_s)
     return otok_seconds_to_us(seconds != 0 ? seconds : default_s);
 }
 
+/* Also so many seconds that they do not fit in microseconds. */
+static bool is_unbounded(int64_t seconds)
+{
+    return otok_seconds_to_us(seconds) == OTOK_UNLIMITED;
+}
+
 static int64_t lesser(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -98,14 +104,14 @@ int otok_rules_of(const otok_policy *p, bool is_public, bool is_bound, otok_rule
         rc = check_durations(p, err);
     if (rc != OTOK_OK)
         return rc;
-    if (p->retry_window_s == OTOK_UNLIMITED && (p->retry_limit == 0 || p->retry_limit == OTOK_UNLIMITED))
+    if (is_unbounded(p->retry_window_s) && (p->retry_limit == 0 || p->retry_limit == OTOK_UNLIMITED))
         return otok_fail(err, OTOK_E_POLICY,
                          "policy.retry_window_s is unlimited, so policy.retry_limit must have a bound");
     if (p->retry_limit > UINT16_MAX && p->retry_limit != OTOK_UNLIMITED)
         return otok_fail(err, OTOK_E_POLICY, "policy.retry_limit is more than 65535");
     if (p->sweep_grace_s > SWEEP_GRACE_MAX_S)
         return otok_fail(err, OTOK_E_POLICY, "policy.sweep_grace_s is more than 30 days");
-    if (p->clock_skew_s == OTOK_UNLIMITED)
+    if (is_unbounded(p->clock_skew_s))
         return otok_fail(err, OTOK_E_POLICY, "policy.clock_skew_s must have a bound");
 
     *out = (otok_rules){

@@ -80,6 +80,15 @@ int otok_token_present(const otok_service *service, const char *text, otok_prese
 
 /* --------------------------------------------------------------------------------------------- against the session */
 
+static bool is_among(otok_str text, const otok_str *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (otok_str_eq(texts[i], text))
+            return true;
+    }
+    return false;
+}
+
 /* Narrows the audience (RFC 8707 section 2.2). */
 static int narrow_audience(const struct refresh *r, struct attempt *a, otok_error *err)
 {
@@ -89,12 +98,10 @@ static int narrow_audience(const struct refresh *r, struct attempt *a, otok_erro
     size_t ngranted = body->audience_count != 0 ? body->audience_count : 1;
     for (size_t i = 0; i < r->request.resource_count; i++) {
         otok_str asked = otok_str_of(r->request.resource[i]);
-        size_t k = 0;
-        while (k < ngranted && !otok_str_eq(granted[k], asked))
-            k++;
-        if (k == ngranted)
+        if (!is_among(asked, granted, ngranted))
             return otok_fail(err, OTOK_E_TARGET, "request.resource asks for a resource that was not granted");
-        a->audience[a->audience_count++] = asked;
+        if (!is_among(asked, a->audience, a->audience_count)) /* one that is named twice is one */
+            a->audience[a->audience_count++] = asked;
     }
     if (a->audience_count == 0) {
         memcpy(a->audience, body->audience, sizeof a->audience);
@@ -217,11 +224,14 @@ static bool make_head(const struct refresh *r, struct attempt *a)
         a->head.ip_mark = a->ip_mark;
         a->head.user_agent_mark = a->user_agent_mark;
         return true;
-    case OTOK_ROTATION_RETRY:
-        if (a->rules.retry_limit == OTOK_UNLIMITED || a->head.retries == UINT16_MAX)
+    case OTOK_ROTATION_RETRY: { /* read-only, but for the count; in a window that is longer than a touch interval it is a use too */
+        bool counted = a->rules.retry_limit != OTOK_UNLIMITED && a->head.retries < UINT16_MAX;
+        if (!counted && !touch_is_due(r, a))
             return false;
-        a->head.retries++;
+        touch(r, a);
+        a->head.retries = (uint16_t)(a->head.retries + counted);
         return true;
+    }
     default: /* AHEAD: up to what was reached; every older token is reuse again (T5) */
         if (a->head.generation == r->presented.token.generation)
             return false;

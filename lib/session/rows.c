@@ -12,6 +12,8 @@ static int on_row(void *arg, const otok_record *record)
         rows->past = true;
         return 1;
     }
+    if (rows->n == rows->room) /* a backend that emits more than its limit must not write behind our rows */
+        return 1;
     otok_record *copy = otok_record_copy(record);
     if (copy == NULL) {
         rows->short_of_memory = true;

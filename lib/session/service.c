@@ -6,9 +6,9 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000 };
 
@@ -81,28 +81,60 @@ static char *jose_header(const otok_service *service, const char *typ)
 
 /* ---------------------------------------------------------------------------------------------------------------- open */
 
+static int make_directory(const char *path, otok_error *err)
+{
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "cannot make %s: %s", path, strerror(errno));
+    /* A new folder survives a power failure once the one it is in is synced; whoever made this one may not have got so far. */
+    int rc = otok_folder_sync(path, made ? err : NULL);
+    return made ? rc : OTOK_OK;
+}
+
+static char *path_in(const char *directory, const char *name)
+{
+    size_t size = strlen(directory) + strlen(name) + 2;
+    char *path = otok_malloc(size);
+    if (path != NULL)
+        (void)snprintf(path, size, "%s/%s", directory, name);
+    return path;
+}
+
+/*
+ * The keyring is made before the store.  So a store without one has lost it, and a new one in its place would log everyone out
+ * without a word.
+ */
+static int open_keyring(const char *path, bool has_store, otok_keyring **keyring, otok_error *err)
+{
+    if (!has_store)
+        return otok_keyring_open(path, OTOK_ALG_DEFAULT, keyring, err);
+    int rc = otok_keyring_load(path, NULL, keyring, err);
+    if (rc == OTOK_E_NOT_FOUND)
+        rc = otok_fail(err, OTOK_E_KEY, "%s is missing beside a store: restore it, or every token is lost", path);
+    return rc;
+}
+
 /* A folder with store and keyring, both made when they are not there. */
 static int open_directory(const otok_config *config, otok_store **store, otok_keyring **keyring, otok_error *err)
 {
-    otok_buf path;
+    struct stat st;
     if (config->directory == NULL)
         return otok_fail(err, OTOK_E_INVALID, "a store and a keyring are required, or config.directory");
-    if (mkdir(config->directory, 0700) != 0 && errno != EEXIST)
-        return otok_fail_errno(err, otok_error_of_errno(errno), errno, "cannot make %s: %s", config->directory,
-                               strerror(errno));
-    otok_buf_init(&path, NULL, 0);
-    otok_buf_add_text(&path, config->directory);
-    size_t len = path.len;
-    otok_buf_add(&path, "/keyring.json", sizeof "/keyring.json");
-    int rc = path.failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory")
-                         : otok_keyring_open((const char *)path.data, OTOK_ALG_DEFAULT, keyring, err);
-    path.len = len;
-    otok_buf_add(&path, "/store", sizeof "/store");
-    if (rc == OTOK_OK && path.failed)
+    int rc = make_directory(config->directory, err);
+    if (rc != OTOK_OK)
+        return rc;
+    char *keyring_path = path_in(config->directory, "keyring.json");
+    char *store_path = path_in(config->directory, "store");
+    char *data_path = path_in(config->directory, "store/data.mdb");
+    if (keyring_path == NULL || store_path == NULL || data_path == NULL)
         rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
     if (rc == OTOK_OK)
-        rc = otok_store_open_lmdb((const char *)path.data, NULL, store, err);
-    otok_buf_free(&path);
+        rc = open_keyring(keyring_path, stat(data_path, &st) == 0, keyring, err);
+    if (rc == OTOK_OK)
+        rc = otok_store_open_lmdb(store_path, NULL, store, err);
+    otok_free(keyring_path);
+    otok_free(store_path);
+    otok_free(data_path);
     return rc;
 }
 

@@ -189,12 +189,14 @@ typedef struct otok_loaded {
     otok_body body; /* points into record */
     uint8_t seal_key_id;
     int64_t cutoff_us;
+    bool cutoff_unread; /* there is one that this version cannot read */
 } otok_loaded;
 
 /* One fetch, one snapshot.  OTOK_E_NOT_FOUND; OTOK_E_FORMAT.  The seal is not checked: to show a session, or to end it. */
 int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err);
 
-/* The same for use: also OTOK_E_TAMPERED, and OTOK_E_KEY when it is sealed under a key that is gone. */
+/* The same for use: also OTOK_E_TAMPERED, OTOK_E_KEY when it is sealed under a key that is gone, and OTOK_E_FORMAT when a cutoff or
+ * the binding is of a kind that this version does not know, which must not pass for none. */
 int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err);
 void otok_loaded_free(otok_loaded *loaded);
 
@@ -205,8 +207,8 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
 /* Completes cutoff_us of several sessions with one fetch. */
 int otok_sessions_add_cutoffs(otok_service *service, otok_loaded *sessions, size_t n, otok_error *err);
 
-/* The time of a cutoff or pair record of this realm; INT64_MIN for any other record. */
-int64_t otok_cutoff_time(const otok_service *service, const otok_record *record);
+/* The time of a cutoff or pair record of this realm, INT64_MIN for any other record; false when it cannot be read. */
+bool otok_cutoff_time(const otok_service *service, const otok_record *record, int64_t *cutoff_us);
 
 otok_seal_scope otok_seal_scope_of(const otok_record *record);
 otok_lifetime otok_loaded_lifetime(const otok_loaded *loaded, const otok_rules *rules, int64_t now_us);

@@ -109,10 +109,10 @@ static int apply(otok_service *service, struct change *changes, const otok_loade
     for (size_t i = 0; i < n; i++)
         groups[i] = (otok_group){.writes = &changes[i].write, .n = 1};
     int rc = otok_store_commit(service->store, groups, n, err);
-    for (size_t i = 0; rc == OTOK_OK && i < n; i++) {
+    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
         if (groups[i].result == OTOK_OK)
             tell(service, &changes[i], &sessions[i], result);
-        else if (groups[i].result != OTOK_E_CONFLICT)
+        else if (groups[i].result != OTOK_E_CONFLICT && rc == OTOK_OK)
             rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
     }
     otok_free(groups);

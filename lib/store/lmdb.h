@@ -1,5 +1,6 @@
 /*
- * store/lmdb.h - the LMDB store, as its own files see it; only lib/store/lmdb*.c include this, and nothing else <lmdb.h>.
+ * store/lmdb.h - the LMDB store, as its own files see it; only lib/store/lmdb*.c include this, and nothing else
+ * <lmdb.h>.
  *
  *     lmdb_open.c    the public functions, and the registry: one environment a folder and process
  *     lmdb_folder.c  the folder: whose it is, what is in it, making a new store in it
@@ -23,9 +24,10 @@
 /* ---------------------------------------------------------------------------------------------------- lmdb_record.c */
 
 /*
- * A value: format (1), kind, nkeys, nlinks, lengths of head, realm, subject and client (1 byte each), version, created_us and
- * sweep_us (8 each, big-endian), head (24, zero-filled), keys (index, digest: 17 each), links (16 each), realm, subject,
- * client, and the rest is the body.  The head has its full room so that changing it never changes the size of the value.
+ * A value: format (1), kind, nkeys, nlinks, lengths of head, realm, subject and client (1 byte each), version,
+ * created_us and sweep_us (8 each, big-endian), head (24, zero-filled), keys (index, digest: 17 each), links (16
+ * each), realm, subject, client, and the rest is the body.  The head has its full room so that changing it never
+ * changes the size of the value.
  */
 enum {
     OTOK_LMDB_HEAD_AT = 32,
@@ -48,7 +50,10 @@ bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value,
 size_t otok_lmdb_encode(uint8_t out[OTOK_LMDB_MAX_VALUE], const otok_record *record, int64_t created_us);
 void otok_lmdb_change_head(uint8_t *value, uint64_t version, otok_str head);
 
-/* The entry of `record` under `key`, or where a scan begins: index byte and digest; order (sign flipped, big-endian) and id. */
+/*
+ * The entry of `record` under `key`, or where a scan begins: index byte and digest; order (sign flipped, big-endian)
+ * and id.
+ */
 void otok_lmdb_index_key(uint8_t out[OTOK_LMDB_KEY_SIZE], const otok_index_key *key);
 void otok_lmdb_index_entry(uint8_t out[OTOK_LMDB_ENTRY_SIZE], int64_t order_us, const otok_id *id);
 
@@ -62,7 +67,7 @@ bool otok_lmdb_is_link_kind(uint32_t kind);
 #include <stdatomic.h>
 #include <sys/types.h>
 
-/* ---------------------------------------------------------------------------------------------------- the environment */
+/* -------------------------------------------------------------------------------------------------- the environment */
 
 enum {
     OTOK_LMDB_FORMAT = 1,
@@ -158,7 +163,10 @@ int otok_lmdb_folder_sync(otok_lmdb_env *env, otok_error *err);
 /* Checks that `name` in the folder, when it exists, is a file of ours that nobody else can read; never opens it. */
 int otok_lmdb_folder_check(const otok_lmdb_env *env, const char *name, bool *exists, otok_error *err);
 
-/* The path of the folder for LMDB: of the descriptor where there is /proc, so that nobody can exchange it.  PATH_MAX bytes. */
+/*
+ * The path of the folder for LMDB: of the descriptor where there is /proc, so that nobody can exchange it.  PATH_MAX
+ * bytes.
+ */
 void otok_lmdb_folder_path(const otok_lmdb_env *env, const char *name, char *out, size_t size);
 
 /* What an error of LMDB's was: EIO is also a disk that is full. */
@@ -203,7 +211,10 @@ void otok_lmdb_lock_close(otok_lmdb_env *env);
 int otok_lmdb_lock_join(otok_lmdb_env *env,
                         otok_error *err); /* after open, still opening: is there, and has the mutex */
 
-/* Opening and closing are serial over processes: LMDB 0.9.26 to 0.9.31 destroy mutexes that another may just be opening. */
+/*
+ * Opening and closing are serial over processes: LMDB 0.9.26 to 0.9.31 destroy mutexes that another may just be
+ * opening.
+ */
 int otok_lmdb_lock_enter(otok_lmdb_env *env, int64_t deadline_us, otok_error *err);
 void otok_lmdb_lock_leave(otok_lmdb_env *env);
 
@@ -211,7 +222,9 @@ void otok_lmdb_lock_leave(otok_lmdb_env *env);
 int otok_lmdb_lock_turn(otok_lmdb_env *env, int64_t deadline_us, otok_error *err);
 void otok_lmdb_lock_pass(otok_lmdb_env *env);
 
-/* Sleeps while *word is `value`; OTOK_UNLIMITED waits for ever.  False at the deadline.  Wakes those of any of `bits`. */
+/*
+ * Sleeps while *word is `value`; OTOK_UNLIMITED waits for ever.  False at the deadline.  Wakes those of any of `bits`.
+ */
 bool otok_futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t bits, int64_t deadline_us);
 void otok_futex_wake(_Atomic uint32_t *word, uint32_t bits);
 #define OTOK_FUTEX_ALL UINT32_MAX
@@ -219,8 +232,8 @@ void otok_futex_wake(_Atomic uint32_t *word, uint32_t bits);
 /* ---------------------------------------------------------------------------------------------------- lmdb_slot.c */
 
 /*
- * A snapshot of now: every commit that returned before, from any process, is in it.  The thread cannot be cancelled until the
- * read has ended: it would never give back its slot.
+ * A snapshot of now: every commit that returned before, from any process, is in it.  The thread cannot be cancelled
+ * until the read has ended: it would never give back its slot.
  */
 int otok_lmdb_read_begin(otok_lmdb_env *env, otok_lmdb_slot **out, otok_error *err);
 void otok_lmdb_read_end(otok_lmdb_env *env, otok_lmdb_slot *slot);
@@ -229,7 +242,7 @@ void otok_lmdb_read_end(otok_lmdb_env *env, otok_lmdb_slot *slot);
 void otok_lmdb_gate_close(otok_lmdb_env *env);
 void otok_lmdb_gate_open(otok_lmdb_env *env);
 
-/* ---------------------------------------------------------------------------------------------------- lmdb_read.c, lmdb_scan.c */
+/* ----------------------------------------------------------------------------------------- lmdb_read.c, lmdb_scan.c */
 
 /* A read that is under way. */
 typedef struct otok_lmdb_reading {

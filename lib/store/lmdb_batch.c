@@ -1,9 +1,10 @@
 /*
  * lmdb_batch.c - many groups in one synced transaction, and what its failures mean.
  *
- * LMDB commits in three steps: it writes the pages, syncs, and writes the meta page that makes them count.  When the third
- * fails the environment panics; so where it has not panicked, nothing of the transaction took place, and a full disk or a
- * shortage of memory is just that.  An I/O error is called uncertain all the same: the device is not to be believed.
+ * LMDB commits in three steps: it writes the pages, syncs, and writes the meta page that makes them count.  When the
+ * third fails the environment panics; so where it has not panicked, nothing of the transaction took place, and a full
+ * disk or a shortage of memory is just that.  An I/O error is called uncertain all the same: the device is not to be
+ * believed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,8 +18,8 @@
 enum { MOST_TRIES = 100 }; /* more than an address space can double, and a bound for what should not be */
 
 /*
- * Blocks that data.mdb has beyond its last page.  When the disk has no more, new sessions are refused while these are still
- * there, so that what is needed then has room to be written: revocations, cutoffs, refreshes.
+ * Blocks that data.mdb has beyond its last page.  When the disk has no more, new sessions are refused while these are
+ * still there, so that what is needed then has room to be written: revocations, cutoffs, refreshes.
  */
 static const uint64_t RESERVE = (uint64_t)1 << 20;
 

@@ -1,11 +1,11 @@
 /*
  * lmdb_commit.c - the queue of those who commit, and its leader.
  *
- * Who finds nobody leading leads: lets others queue, takes their groups with its own, runs them in one transaction, gives
- * everybody their result and the lead to the first of those who came meanwhile.  There is no thread of ours.
+ * Who finds nobody leading leads: lets others queue, takes their groups with its own, runs them in one transaction,
+ * gives everybody their result and the lead to the first of those who came meanwhile.  There is no thread of ours.
  *
- * A follower sleeps on one of two words, those of even and those of odd batches, so that the end of a batch wakes with one
- * call those who were in it, and hardly anybody else; whoever is to lead next is woken by a bit.
+ * A follower sleeps on one of two words, those of even and those of odd batches, so that the end of a batch wakes with
+ * one call those who were in it, and hardly anybody else; whoever is to lead next is woken by a bit.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -85,7 +85,10 @@ static size_t group_bytes(const otok_group *group)
     return bytes;
 }
 
-/* Moves what waits into the batch.  A call of many groups may be in it with some of them, and stays the first in the queue. */
+/*
+ * Moves what waits into the batch.  A call of many groups may be in it with some of them, and stays the first in the
+ * queue.
+ */
 static void queue_take(otok_lmdb_queue *q, batch *b)
 {
     b->ngroups = b->nwaiters = b->bytes = 0;

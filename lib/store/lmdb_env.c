@@ -123,7 +123,7 @@ int otok_lmdb_env_create(otok_lmdb_env *env, const char *name, otok_error *err)
                              : otok_lmdb_fail(env, err, otok_lmdb_folder_errno(env, rc), "making a new store");
 }
 
-/* ---------------------------------------------------------------------------------------------------- open and close */
+/* --------------------------------------------------------------------------------------------------- open and close */
 
 static int open_mapped(otok_lmdb_env *env, const char *path, size_t map_size)
 {

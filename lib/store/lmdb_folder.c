@@ -1,8 +1,8 @@
 /*
  * lmdb_folder.c - the folder: whose it is, what is in it, making a new store in it.
  *
- * data.mdb and lock.mdb are never opened here while LMDB has them open: closing any descriptor of theirs drops the locks by
- * which LMDB's processes know of each other.
+ * data.mdb and lock.mdb are never opened here while LMDB has them open: closing any descriptor of theirs drops the
+ * locks by which LMDB's processes know of each other.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,8 +28,9 @@ static const char NEW_NAME[] = "data.new"; /* one that is being made */
 static const char LMDB_LOCK_NAME[] = "lock.mdb";
 
 /*
- * What may be in a folder without data.mdb: leftovers of an opening that did not end, and what every new file system has; and
- * data.mdb itself, which another process may have made since we looked (it is looked for again under the lock).
+ * What may be in a folder without data.mdb: leftovers of an opening that did not end, and what every new file system
+ * has; and data.mdb itself, which another process may have made since we looked (it is looked for again under the
+ * lock).
  */
 static const char *const LEFTOVERS[] = {".", "..", "data.mdb", "data.new", "lock.mdb", "write.lock", "lost+found"};
 
@@ -162,8 +163,8 @@ int otok_lmdb_folder_sync(otok_lmdb_env *env, otok_error *err)
 }
 
 /*
- * A power loss before LMDB's first commit leaves a file that LMDB refuses.  So a new one is made under another name, and gets
- * its own when it is whole and synced.
+ * A power loss before LMDB's first commit leaves a file that LMDB refuses.  So a new one is made under another name,
+ * and gets its own when it is whole and synced.
  */
 int otok_lmdb_folder_prepare(otok_lmdb_env *env, otok_error *err)
 {
@@ -212,8 +213,8 @@ static int fallocate_all(int fd, off_t from, off_t to)
 }
 
 /*
- * LMDB makes lock.mdb sparse and writes to it through the map: on a full disk that is SIGBUS.  While another process has it
- * open its size must not change: they would not see the slots that we would use.
+ * LMDB makes lock.mdb sparse and writes to it through the map: on a full disk that is SIGBUS.  While another process
+ * has it open its size must not change: they would not see the slots that we would use.
  */
 int otok_lmdb_folder_allocate_lock(otok_lmdb_env *env, otok_error *err)
 {
@@ -227,8 +228,7 @@ int otok_lmdb_folder_allocate_lock(otok_lmdb_env *env, otok_error *err)
     if (fstat(fd, &st) != 0 || fcntl(fd, F_GETLK, &others) != 0) {
         rc = errno;
     } else {
-        off_t size =
-            (off_t)env->max_readers * OTOK_LMDB_LINE + 3 * OTOK_LMDB_LINE; /* with the header before the slots */
+        off_t size = ((off_t)env->max_readers + 3) * OTOK_LMDB_LINE; /* with the header before the slots */
         if (others.l_type != F_UNLCK || size < st.st_size)
             size = st.st_size;
         if (size > 0)

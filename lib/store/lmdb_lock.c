@@ -1,11 +1,11 @@
 /*
  * lmdb_lock.c - write.lock: who is opening, who is there, whose turn it is to write; futexes.
  *
- * LMDB's own write lock cannot be waited for with a bound, so a mutex of ours is taken before it.  The file holds the mutex
- * and two bytes that are locked: OPENING, exclusively, by whoever opens or closes the environment; PRESENT, shared, by every
- * process that has it open.  Whoever finds nobody present makes the mutex anew, so that none survives a crash of the machine
- * in a locked state.  The locks are of the open file description: unlike fcntl's own they survive the closing of another
- * descriptor, and a child of fork has them too, which does no harm.
+ * LMDB's own write lock cannot be waited for with a bound, so a mutex of ours is taken before it.  The file holds the
+ * mutex and two bytes that are locked: OPENING, exclusively, by whoever opens or closes the environment; PRESENT,
+ * shared, by every process that has it open.  Whoever finds nobody present makes the mutex anew, so that none survives
+ * a crash of the machine in a locked state.  The locks are of the open file description: unlike fcntl's own they
+ * survive the closing of another descriptor, and a child of fork has them too, which does no harm.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -173,8 +173,8 @@ void otok_lmdb_lock_close(otok_lmdb_env *env)
 }
 
 /*
- * By the monotonic clock where libc can: a change of the time of day then neither shortens nor lengthens the wait.  GCC's
- * ThreadSanitizer does not know that function, nor that a timed lock may come from an owner that died.
+ * By the monotonic clock where libc can: a change of the time of day then neither shortens nor lengthens the
+ * wait.  GCC's ThreadSanitizer does not know that function, nor that a timed lock may come from an owner that died.
  */
 static int wait_for_lock(pthread_mutex_t *mutex, int64_t deadline_us)
 {
@@ -194,8 +194,9 @@ static int wait_for_lock(pthread_mutex_t *mutex, int64_t deadline_us)
 }
 
 /*
- * A mutex is not fair: whoever commits all the time would take it again and again before a process that waits for it has woken
- * up.  So those who wait say so, every few moments, for they may die; and who had the turn lets them go first, once.
+ * A mutex is not fair: whoever commits all the time would take it again and again before a process that waits for it
+ * has woken up.  So those who wait say so, every few moments, for they may die; and who had the turn lets them go
+ * first, once.
  */
 int otok_lmdb_lock_turn(otok_lmdb_env *env, int64_t deadline_us, otok_error *err)
 {

@@ -1,9 +1,9 @@
 /*
  * lmdb_open.c - the public functions, and the registry: one environment a folder and process.
  *
- * LMDB must not have a folder open twice in one process.  So the environments of a process are known by device and inode of
- * their folder, and a second opening shares the first.  A child of fork leaves what it inherited as it is, for good: closing
- * it would drop locks, and its mutexes may be held by threads that the child does not have.
+ * LMDB must not have a folder open twice in one process.  So the environments of a process are known by device and
+ * inode of their folder, and a second opening shares the first.  A child of fork leaves what it inherited as it is,
+ * for good: closing it would drop locks, and its mutexes may be held by threads that the child does not have.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -200,8 +200,10 @@ static int env_get(registry *all, const char *path, const otok_lmdb_options *opt
 {
     bool fresh;
     otok_lmdb_env *env = env_new(path, options);
-    if (env == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "no memory to open %s", path);
+    if (env == NULL) {
+        (void)otok_fail(err, OTOK_E_NOMEM, "no memory to open %s", path);
+        return OTOK_E_NOMEM;
+    }
     int rc = otok_lmdb_folder_open(env, &fresh, err);
     if (rc != OTOK_OK)
         goto out;

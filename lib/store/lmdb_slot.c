@@ -1,9 +1,9 @@
 /*
  * lmdb_slot.c - the pool of read transactions, and the gate before it.
  *
- * A reader takes a slot of the pool, renews the transaction in it, and gives it back reset.  There is no lock that readers
- * share: each slot is a line of the cache, and threads begin to look for a free one at different places.  Whoever must have
- * the environment to themselves closes the gate and waits until every slot is free.
+ * A reader takes a slot of the pool, renews the transaction in it, and gives it back reset.  There is no lock that
+ * readers share: each slot is a line of the cache, and threads begin to look for a free one at different
+ * places.  Whoever must have the environment to themselves closes the gate and waits until every slot is free.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -35,7 +35,10 @@ static size_t first_place(void)
     return (size_t)(((uint64_t)(uintptr_t)pthread_self() >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % OTOK_LMDB_SLOTS;
 }
 
-/* Either this reader sees the gate closed, or the one who closes it sees the slot busy: both are sequentially consistent. */
+/*
+ * Either this reader sees the gate closed, or the one who closes it sees the slot busy: both are sequentially
+ * consistent.
+ */
 static otok_lmdb_slot *slot_enter(otok_lmdb_env *env)
 {
     size_t place = first_place();

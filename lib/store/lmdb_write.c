@@ -1,8 +1,9 @@
 /*
  * lmdb_write.c - one group in a write transaction.
  *
- * Every version is checked before the first write, so a group that conflicts has changed nothing, and the groups before it in
- * the transaction need not be undone.  Nothing that points into the map is used once something was written.
+ * Every version is checked before the first write, so a group that conflicts has changed nothing, and the groups
+ * before it in the transaction need not be undone.  Nothing that points into the map is used once something was
+ * written.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -77,13 +77,23 @@ const char *otok_store_name(const otok_store *store)
     return store->name;
 }
 
-/* What a backend returned, as what its caller gets: never positive, and always with a detail of the same code. */
+/*
+ * Whether a code is one that a store may fail with.  It knows no tokens, and an absent record is no error: taken at its word, a
+ * backend that says so in its trouble would have refreshes refused for good, and revocations succeed (CVE-2020-15223).
+ */
+static bool is_trouble(int rc)
+{
+    return rc < 0 && rc > OTOK_E_TOKEN_INVALID && rc != OTOK_E_NOT_FOUND;
+}
+
+/* What a backend returned, as what its caller gets: a code of the contract, and always with a detail of the same code. */
 static int answer(const otok_store *store, const char *function, int rc, const otok_error *detail, otok_error *err)
 {
     if (rc == OTOK_OK)
         return OTOK_OK;
-    if (rc > 0)
-        return otok_fail(err, OTOK_E_STATE, "%s: %s returned %d, which is no error code", store->name, function, rc);
+    if (!is_trouble(rc))
+        return otok_fail(err, OTOK_E_STATE, "%s: %s returned %d, which is no error code of a store", store->name,
+                         function, rc);
     if (detail->code != rc)
         return otok_fail(err, rc, "%s: %s failed", store->name, function);
     if (err != NULL)
@@ -131,12 +141,14 @@ static int fail_all(otok_group *groups, size_t n, const otok_error *detail, otok
     return detail->code;
 }
 
-/* A group that the backend forgot may have been written or not. */
+/* A group that the backend forgot, or gave no result of the contract, may have been written or not. */
 static void settle(const otok_store *store, otok_group *group)
 {
-    if (group->result > 0)
+    if (group->result == OTOK_OK)
+        return;
+    if (!is_trouble(group->result))
         group->result = otok_fail(&group->error, OTOK_E_UNCERTAIN, "%s: commit gave a group no result", store->name);
-    else if (group->result < 0 && group->error.code != group->result)
+    else if (group->error.code != group->result)
         (void)otok_fail(&group->error, group->result, "%s: %s", store->name,
                         group->result == OTOK_E_CONFLICT ? "another version is stored" : "the group was not committed");
 }

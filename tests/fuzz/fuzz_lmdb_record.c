@@ -1,5 +1,6 @@
 /*
- * fuzz_lmdb_record.c - a value out of a damaged data.mdb: it is refused, or it is exactly what would be stored for what was read.
+ * fuzz_lmdb_record.c - a value out of a damaged data.mdb: it is refused, or it is exactly what would be stored for
+ * what was read.
  *
  * SPDX-License-Identifier: MIT
  */

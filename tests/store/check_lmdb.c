@@ -166,7 +166,9 @@ START_TEST(records_of_every_size_survive_every_write)
 }
 END_TEST
 
-/* One group with all of it: what points into the map must not be used once something was written (seen: lost values). */
+/*
+ * One group with all of it: what points into the map must not be used once something was written (seen: lost values).
+ */
 START_TEST(a_group_of_large_records_is_written_whole)
 {
     enum { N = 12 };
@@ -283,7 +285,9 @@ START_TEST(a_record_of_either_database_can_become_a_tombstone_where_it_is)
 }
 END_TEST
 
-/* As many ids as a fetch may have, each with as many links: among them ids asked for, absent ones, and the same again. */
+/*
+ * As many ids as a fetch may have, each with as many links: among them ids asked for, absent ones, and the same again.
+ */
 START_TEST(the_largest_fetch_emits_each_record_once)
 {
     static otok_id ids[OTOK_MAX_FETCH], links[OTOK_MAX_LINKS];

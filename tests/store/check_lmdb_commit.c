@@ -1,6 +1,6 @@
 /*
- * check_lmdb_commit.c - committing to the LMDB store: from many threads and processes, past the dead and the cancelled, in
- * time, and while the map grows (S1, S4, R8).
+ * check_lmdb_commit.c - committing to the LMDB store: from many threads and processes, past the dead and the
+ * cancelled, in time, and while the map grows (S1, S4, R8).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -48,7 +48,7 @@ static otok_lmdb_options with_timeout(int64_t ms)
     return options;
 }
 
-/* ---------------------------------------------------------------------------------------------------- holding the turn */
+/* ------------------------------------------------------------------------------------------------- holding the turn */
 
 /* Maps write.lock as any process would. */
 static otok_lmdb_lock *map_lock(void)
@@ -83,7 +83,7 @@ static holder hold_turn(void)
         (void)!read(to[0], &byte, 1);
         if (good)
             good = pthread_mutex_unlock(&lock->turn) == 0;
-        _exit(good ? 0 : 1);
+        test_leave_child(good);
     }
     (void)close(to[0]);
     (void)close(from[1]);
@@ -366,7 +366,7 @@ START_TEST(what_gave_up_waiting_was_not_written)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------------------- cancelled threads */
+/* ------------------------------------------------------------------------------------------------ cancelled threads */
 
 typedef struct victim {
     otok_store *store;

@@ -414,7 +414,7 @@ START_TEST(a_second_opening_leaves_the_locks_of_the_first)
     if (pid == 0) {
         int fd = open(in_store("lock.mdb"), O_RDWR | O_CLOEXEC);
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_RDLCK ? 0 : 1);
+        test_leave_child(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_RDLCK);
     }
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -510,7 +510,7 @@ START_TEST(a_child_is_refused_its_parents_store_and_opens_its_own)
         otok_store_close(store); /* leaves the parent's locks, and its own, as they are */
         good = good && test_raw_head(own, 1, 2) == OTOK_OK && test_raw_insert(own, 3, 10) == OTOK_OK;
         otok_store_close(own);
-        _exit(good ? 0 : 1);
+        test_leave_child(good);
     }
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -523,8 +523,8 @@ START_TEST(a_child_is_refused_its_parents_store_and_opens_its_own)
 END_TEST
 
 /*
- * The registry's mutex may be held, in the child for ever, by a thread that is opening something at the time of the fork.  Not
- * under sanitizers, whose own allocators do not survive that (seen: ThreadSanitizer's).
+ * The registry's mutex may be held, in the child for ever, by a thread that is opening something at the time of the
+ * fork.  Not under sanitizers, whose own allocators do not survive that (seen: ThreadSanitizer's).
  */
 static void *open_and_close(void *stop)
 {
@@ -553,7 +553,7 @@ START_TEST(fork_while_another_thread_opens_leaves_the_child_able_to_open)
             if (rc == OTOK_OK)
                 rc = test_raw_insert(store, (uint32_t)i, 10);
             otok_store_close(store);
-            _exit(rc == OTOK_OK ? 0 : 1);
+            test_leave_child(rc == OTOK_OK);
         }
         int status;
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);

@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/fixture.h"
 
@@ -115,6 +116,12 @@ otok_store *test_open_lmdb(const char *folder, const otok_lmdb_options *options)
     if (otok_store_open_lmdb(folder, options, &store, &err) != OTOK_OK)
         ck_abort_msg("open: %s", err.message);
     return store;
+}
+
+void test_leave_child(bool good)
+{
+    (void)execl("/bin/sh", "sh", "-c", good ? "exit 0" : "exit 1", (char *)NULL);
+    _exit(2);
 }
 
 START_TEST(without_lmdb_opening_says_so)

@@ -23,7 +23,9 @@ int test_raw_insert(otok_store *store, uint32_t number, size_t body_len); /* a s
 int test_raw_head(otok_store *store, uint32_t number, uint64_t expect);   /* to expect + 1 */
 int test_raw_delete(otok_store *store, uint32_t number, uint64_t expect);
 
-/* The version that is stored, 0 when there is none; aborts when the fetch fails or the body is not what it should be. */
+/*
+ * The version that is stored, 0 when there is none; aborts when the fetch fails or the body is not what it should be.
+ */
 uint64_t test_raw_version(otok_store *store, uint32_t number);
 
 uint64_t test_raw_count(otok_store *store); /* under the key of test_raw_record() */
@@ -32,6 +34,12 @@ uint64_t test_raw_count(otok_store *store); /* under the key of test_raw_record(
 int test_raw_raise(otok_store *store, uint32_t number);
 
 otok_store *test_open_lmdb(const char *folder, const otok_lmdb_options *options); /* aborts when it fails */
+
+/*
+ * Ends a child of fork that inherited an open store: by exec, as most do, for valgrind would call what it inherited a
+ * leak.  Its status is 0 or 1.
+ */
+void test_leave_child(bool good) __attribute__((__noreturn__));
 
 /* The suite of a test program whose tests all need LMDB, in a build without: opening says so. */
 int test_without_lmdb(const char *name);
