@@ -1,4 +1,4 @@
-/* Ten lines that find the installed library through pkg-config; .ci/run builds them shared and static. */
+/* B4. Ten lines that find the installed library through pkg-config; .ci/run builds them shared and static. */
 #include <offlinetok/offlinetok.h>
 #include <stdio.h>
 

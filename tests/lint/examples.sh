@@ -1,5 +1,5 @@
 #!/bin/bash
-# Takes the C examples out of README.md (the first ```c block) and the man pages (each literal block with an #include
+# Takes the C examples (B5) out of README.md (the first ```c block) and the man pages (each literal block with an #include
 # in the EXAMPLES section) into DIR, and prints for each the line that tests/run.sh needs. CC and LIBS say how.
 #
 #   examples.sh DIR

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Compares the four places where a public function is known: the headers, lib/offlinetok.syms, the shared library, and
-# the NAME sections of the man pages.
+# Compares the four places where a public function is known (B3, B5): the headers, lib/offlinetok.syms, the shared
+# library, and the NAME sections of the man pages.
 #
 #   syms.sh check LIBRARY   exit status 1 and a line for each difference
 #   syms.sh new             functions of the headers that the list lacks; a reviewer chooses the version they came in
