@@ -128,6 +128,39 @@ START_TEST(scope_has_whole_words_only)
 }
 END_TEST
 
+/* I1: saved consent covers what is asked, or does not. */
+START_TEST(scope_covers_another_when_it_has_every_word)
+{
+    static const struct {
+        const char *granted, *asked;
+        bool covers;
+    } rows[] = {
+        {"a b c", "c a", true}, {"a b c", " b  b ", true}, {"a", NULL, true},  {NULL, "", true},
+        {"a b c", "d", false},  {"a b c", "a d", false},   {"ab", "a", false}, {NULL, "a", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        ck_assert_msg(otok_scope_covers(otok_str_of(rows[i].granted), otok_str_of(rows[i].asked)) == rows[i].covers,
+                      "row %zu", i);
+}
+END_TEST
+
+/* I1 */
+START_TEST(dropped_word_leaves_the_others_with_one_space_between)
+{
+    static const char *const rows[][2] = {
+        {"a b c", "b c"}, {"b a c", "b c"}, {"b c a", "b c"}, {"b c", "b c"},
+        {"a", ""},        {"", ""},         {"a a b a", "b"}, {"aa a ab", "aa ab"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char scope[16];
+        (void)snprintf(scope, sizeof scope, "%s", rows[i][0]);
+        size_t len = otok_scope_drop(scope, strlen(scope), "a");
+        ck_assert_msg(len == strlen(rows[i][1]) && memcmp(scope, rows[i][1], len) == 0, "row %zu: %.*s", i, (int)len,
+                      scope);
+    }
+}
+END_TEST
+
 /* I5: a scope is bytes with a length: what stands behind it does not count. */
 START_TEST(scope_ends_with_its_length)
 {
@@ -148,6 +181,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, narrowing_answers_what_is_asked_and_was_granted);
     tcase_add_test(tcase, narrowing_to_a_malformed_scope_is_refused);
     tcase_add_test(tcase, scope_has_whole_words_only);
+    tcase_add_test(tcase, scope_covers_another_when_it_has_every_word);
+    tcase_add_test(tcase, dropped_word_leaves_the_others_with_one_space_between);
     tcase_add_test(tcase, scope_ends_with_its_length);
 }
 

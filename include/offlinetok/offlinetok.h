@@ -5,11 +5,12 @@
  * line act for a user who is not there, for months, across logouts and restarts.  A server links this library to issue,
  * refresh, revoke and list them:
  *
- *     1  conventions and errors         5  refresh
- *     2  keyring                        6  revoke: by token, session, filter; cutoffs
- *     3  store                          7  list and count
- *     4  service, policy, callbacks     8  sweep
- *        and issue                      9  events (in 4, with the callbacks)
+ *     1  conventions and errors              6  issue
+ *     2  keyring                             7  refresh
+ *     3  store                               8  revoke: by token, session, filter; cutoffs
+ *     4  service, policy, callbacks,         9  list and count
+ *        events                             10  sweep
+ *     5  offline_access: who may have it
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
@@ -345,7 +346,7 @@ int otok_service_open(const otok_config *config, otok_store *store, otok_keyring
 /* Ends a service; no call may be running in it.  Takes NULL.  Since 0.1. */
 void otok_service_close(otok_service *service);
 
-/* ------------------------------------------------------------------------------------------------------------- issue */
+/* =================================================================================================== 5  offline_access */
 
 /* The grant by which the session came about (RFC 6749; RFC 8628; OpenID CIBA; RFC 7523; RFC 8693); kept on the session. */
 enum {
@@ -357,6 +358,91 @@ enum {
     OTOK_GRANT_JWT_BEARER = 5,
     OTOK_GRANT_TOKEN_EXCHANGE = 6
 };
+
+/* The client's application_type (OpenID Connect Dynamic Client Registration 1.0 section 2). */
+enum { OTOK_APPLICATION_WEB = 0, OTOK_APPLICATION_NATIVE = 1 };
+
+/*
+ * KEYCLOAK: as Keycloak has it.  The prompt rule is waived, which departs from OpenID Connect Core section 11, and a request
+ * that is denied is answered with not_allowed.
+ */
+enum { OTOK_OFFLINE_PRESET_STANDARD = 0, OTOK_OFFLINE_PRESET_KEYCLOAK = 1 };
+
+/*
+ * What is asked, and what the host knows about client and user.  Text that the request does not have is NULL, and empty text
+ * counts as omitted (RFC 6749 section 3.1).  Switches are 0 or 1.
+ */
+typedef struct otok_offline_request {
+    size_t size;
+    const char *scope;         /* as asked; at most 4096 bytes */
+    const char *response_type; /* required where there is an authorization request; at most 255 bytes */
+    const char *prompt;        /* at most 255 bytes; `none` beside another word is refused */
+    const char *saved_consent; /* the scopes that the user granted this client earlier; at most 4096 bytes */
+    int32_t grant_type;        /* OTOK_GRANT_... */
+    int32_t application_type;  /* OTOK_APPLICATION_... */
+    int32_t preset;            /* OTOK_OFFLINE_PRESET_... */
+
+    int32_t user_has_role;       /* 1: the user, or the service account, has the role offline_access */
+    int32_t client_has_scope;    /* 1: the client has the client scope offline_access */
+    int32_t client_may_refresh;  /* 1: the client is registered for the grant type refresh_token */
+    int32_t consent_given;       /* 1: the user has consented in this interaction */
+    int32_t permitted_otherwise; /* 1: another condition permits offline access without prompt=consent */
+
+    /* What the host's policy for this client says. */
+    int32_t saved_consent_counts;       /* 1: saved_consent may stand for asking */
+    int32_t native_without_consent;     /* 1: a native client may go without consent, which it should have */
+    int32_t token_exchange_allowed;     /* 1: offline tokens by token exchange */
+    int32_t client_credentials_allowed; /* 1: offline tokens by client credentials */
+} otok_offline_request;
+
+void otok_offline_request_init(otok_offline_request *request, size_t size);
+
+/* What to do with a request. */
+enum {
+    OTOK_OFFLINE_GRANT = 1,            /* issue an offline token */
+    OTOK_OFFLINE_IGNORE = 2,           /* go on as if offline_access had not been asked for */
+    OTOK_OFFLINE_CONSENT = 3,          /* ask the user, then decide again; nobody there to ask: oauth_error is set */
+    OTOK_OFFLINE_CONSENT_REQUIRED = 4, /* the user would have to be asked, and prompt=none forbids it */
+    OTOK_OFFLINE_DENY = 5              /* refuse the request */
+};
+
+/* Why: the first of these, in this order, that is the case. */
+enum {
+    OTOK_REASON_NOT_ASKED = 1,              /* IGNORE: offline_access is not in scope */
+    OTOK_REASON_CLIENT_WITHOUT_REFRESH = 2, /* IGNORE: client_may_refresh is 0 */
+    OTOK_REASON_GRANT_TYPE_OFF = 3,         /* IGNORE: token exchange or client credentials, not allowed by policy */
+    OTOK_REASON_NO_CODE = 4,                /* IGNORE: response_type does not hold the word code */
+    OTOK_REASON_NO_PROMPT = 5,              /* IGNORE: neither the word consent in prompt nor another condition */
+    OTOK_REASON_USER_WITHOUT_ROLE = 6,      /* DENY: user_has_role is 0 */
+    OTOK_REASON_CLIENT_WITHOUT_SCOPE = 7,   /* DENY: client_has_scope is 0 */
+    OTOK_REASON_CONSENT_GIVEN = 8,          /* GRANT: in this interaction */
+    OTOK_REASON_CONSENT_SAVED = 9,          /* GRANT: earlier, and for every scope that is asked */
+    OTOK_REASON_CONSENT_WAIVED = 10,        /* GRANT: native_without_consent */
+    OTOK_REASON_CONSENT_MISSING = 11        /* CONSENT or CONSENT_REQUIRED */
+};
+
+/* Freed with otok_offline_decision_free(). */
+typedef struct otok_offline_decision {
+    size_t size;
+    int32_t decision;        /* OTOK_OFFLINE_... */
+    int32_t reason;          /* OTOK_REASON_... */
+    const char *oauth_error; /* the request fails, with this `error`; NULL: it goes on.  Static text */
+    const char *description; /* the reason in English, fit for `error_description`.  Static text */
+    const char *scope;       /* to go on with: each word once; on IGNORE without offline_access; may be "" */
+    int32_t prompt_waived;   /* 1: section 11 would have it ignored; the preset KEYCLOAK let it pass */
+    int32_t unused;
+} otok_offline_decision;
+
+void otok_offline_decision_free(otok_offline_decision *decision);
+
+/*
+ * Decides whether a request gets an offline token (OpenID Connect Core 1.0 section 11).  It looks at `request` and nothing
+ * else; otok_issue() does not call it.  OTOK_E_INVALID, which is invalid_request on the wire: the message names the member.
+ * OTOK_E_NOMEM.  Since 0.1.
+ */
+int otok_offline_decide(const otok_offline_request *request, otok_offline_decision **out, otok_error *err);
+
+/* ============================================================================================================ 6  issue */
 
 /* How the client authenticated, which is the host's work (RFC 6749 section 2.1). */
 enum { OTOK_CLIENT_CONFIDENTIAL = 0, OTOK_CLIENT_PUBLIC = 1 };
@@ -449,7 +535,7 @@ void otok_tokens_free(otok_tokens *tokens);
  */
 int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err);
 
-/* ========================================================================================================== 5  refresh */
+/* ========================================================================================================== 7  refresh */
 
 typedef struct otok_refresh_request {
     size_t size;
@@ -474,7 +560,7 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size);
  */
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err);
 
-/* =========================================================================================================== 6  revoke */
+/* =========================================================================================================== 8  revoke */
 
 /* A request of RFC 7009. */
 typedef struct otok_revoke_request {
@@ -535,7 +621,7 @@ int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at
 /* Where a cutoff stands; OTOK_E_NOT_FOUND when none was set for exactly that scope.  Since 0.1. */
 int otok_cutoff_get(otok_service *service, const otok_filter *filter, int64_t *effective_us, otok_error *err);
 
-/* =================================================================================================== 7  list and count */
+/* =================================================================================================== 9  list and count */
 
 /* A session as lists show it.  Never a token. */
 typedef struct otok_session {
@@ -600,7 +686,7 @@ void otok_session_free(otok_session *session);
 int otok_count(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
 int otok_count_live(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
 
-/* ============================================================================================================ 8  sweep */
+/* =========================================================================================================== 10  sweep */
 
 typedef struct otok_sweep_result {
     size_t size;

@@ -46,6 +46,32 @@ bool otok_scope_has(otok_str scope, const char *word)
     return has_word(scope, otok_str_of(word));
 }
 
+bool otok_scope_covers(otok_str granted, otok_str asked)
+{
+    size_t at = 0;
+    for (otok_str w = next_word(asked, &at); w.len != 0; w = next_word(asked, &at)) {
+        if (!has_word(granted, w))
+            return false;
+    }
+    return true;
+}
+
+/* What is kept moves to the left, over what has been read already. */
+size_t otok_scope_drop(char *scope, size_t len, const char *word)
+{
+    const otok_str whole = {scope, len}, dropped = otok_str_of(word);
+    size_t at = 0, kept = 0;
+    for (otok_str w = next_word(whole, &at); w.len != 0; w = next_word(whole, &at)) {
+        if (otok_str_eq(w, dropped))
+            continue;
+        if (kept != 0)
+            scope[kept++] = ' ';
+        memmove(scope + kept, w.data, w.len);
+        kept += w.len;
+    }
+    return kept;
+}
+
 int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err)
 {
     otok_str text = otok_str_of(scope);
@@ -66,17 +92,15 @@ int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err)
 
 int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_error *err)
 {
-    size_t start = out->len, at = 0;
+    size_t start = out->len;
     int rc = otok_scope_normalise(asked, out, err);
     if (rc != OTOK_OK)
         return rc == OTOK_E_INVALID ? otok_fail(err, OTOK_E_SCOPE, "scope has a character that is not allowed") : rc;
     otok_str normal = since(out, start);
     if (normal.len == 0)
         otok_buf_add(out, granted.data, granted.len);
-    for (otok_str w = next_word(normal, &at); w.len != 0; w = next_word(normal, &at)) {
-        /* Not repeated in the message: it may be anything, a token that was sent in the wrong place too. */
-        if (!has_word(granted, w))
-            return otok_fail(err, OTOK_E_SCOPE, "scope asks for a word that was not granted");
-    }
+    /* The word is not in the message: it may be anything, a token that was sent in the wrong place too. */
+    if (!otok_scope_covers(granted, normal))
+        return otok_fail(err, OTOK_E_SCOPE, "scope asks for a word that was not granted");
     return out->failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory") : OTOK_OK;
 }

@@ -88,6 +88,10 @@ int64_t otok_sweep_due(int64_t expires_us, int64_t now_us);
 /* Checks the alphabet (RFC 6749 section 3.3) and appends the words once each, separated by one space.  OTOK_E_INVALID. */
 int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err);
 bool otok_scope_has(otok_str scope, const char *word);
+bool otok_scope_covers(otok_str granted, otok_str asked); /* every word of the second is in the first */
+
+/* Takes a word out of a scope, in place, and gives the new length. */
+size_t otok_scope_drop(char *scope, size_t len, const char *word);
 
 /* Appends the words asked for (NULL or empty: all that is granted); OTOK_E_SCOPE when one was not granted. */
 int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_error *err);

@@ -7,7 +7,7 @@ set -u
 
 objects=$1
 shift
-promised='lib/session/rotation.c lib/session/lifetime.c lib/format/token.c lib/format/record.c'
+promised='lib/session/rotation.c lib/session/lifetime.c lib/oauth/decide.c lib/format/token.c lib/format/record.c'
 
 for source in "$@"; do
     # gcov reports on each file that the object was made of; only its own source is wanted.
