@@ -13,8 +13,8 @@
 #include <string.h>
 
 enum { TEXT_MAX = 65536 };
-#define INTEGER_MAX                                                                                                    \
-    9007199254740991.0 /* 2^53 - 1: from 2^53 on, a double may stand for a neighbour as well (RFC 7493) */
+/* 2^53 - 1: from 2^53 on, a double may stand for a neighbour as well (RFC 7493). */
+#define INTEGER_MAX 9007199254740991.0
 
 /* An otok_json is a cJSON under a name that the rest of the library may know. */
 static cJSON *inside(const otok_json *json)
@@ -154,15 +154,22 @@ const char *otok_json_text(const otok_json *object, const char *name)
     return otok_json_string(otok_json_member(object, name));
 }
 
+/* Without libm, which nothing else of ours needs. */
+static bool is_integer(double number, int64_t *out)
+{
+    if (!(number >= -INTEGER_MAX && number <= INTEGER_MAX))
+        return false;
+    *out = (int64_t)number;
+    return (double)*out == number;
+}
+
 bool otok_json_integer(const otok_json *object, const char *name, int64_t *out)
 {
     const cJSON *item = inside(otok_json_member(object, name));
-    if (!cJSON_IsNumber(item))
+    int64_t integer;
+    if (!cJSON_IsNumber(item) || !is_integer(item->valuedouble, &integer))
         return false;
-    double number = item->valuedouble;
-    if (!(fabs(number) <= INTEGER_MAX) || trunc(number) != number)
-        return false;
-    *out = (int64_t)number;
+    *out = integer;
     return true;
 }
 
@@ -182,8 +189,9 @@ int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *n
 static void print_number(double number, otok_buf *out)
 {
     char text[40];
-    if (fabs(number) <= INTEGER_MAX && trunc(number) == number) {
-        (void)snprintf(text, sizeof text, "%" PRId64, (int64_t)number);
+    int64_t integer;
+    if (is_integer(number, &integer)) {
+        (void)snprintf(text, sizeof text, "%" PRId64, integer);
     } else {
         (void)snprintf(text, sizeof text, "%.15g", number);
         if (strtod(text, NULL) != number)
