@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum { FORMAT = 1, AT_CURSOR_TIME = 1, AT_CURSOR_ID = 9, AT_SID = 25, BODY_MAX = AT_SID + OTOK_MAX_NAME };
-enum { A_COMMIT = 64 }; /* sessions removed in one transaction */
 
 /* ------------------------------------------------------------------------------------------------------- its record */
 
@@ -213,26 +212,19 @@ static void tell_removed(otok_service *service, const otok_loaded *session, int3
 static int remove_all(otok_service *service, otok_loaded *sessions, size_t n, int32_t reason, uint64_t *removed,
                       bool *all, otok_error *err)
 {
-    otok_write writes[A_COMMIT];
-    otok_group *groups = otok_calloc(n, sizeof *groups);
-    if (groups == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++) {
+    otok_write writes[OTOK_BULK] = {0};
+    int32_t results[OTOK_BULK];
+    for (size_t i = 0; i < n; i++)
         writes[i] = (otok_write){OTOK_WRITE_DELETE, sessions[i].record->version, sessions[i].record};
-        groups[i] = (otok_group){.writes = &writes[i], .n = 1};
-    }
-    int rc = otok_store_commit(service->store, groups, n, err);
-    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
-        if (groups[i].result == OTOK_OK) {
+    int rc = otok_service_write_each(service, writes, n, results, err);
+    for (size_t i = 0; i < n; i++) {
+        if (results[i] == OTOK_OK) {
             (*removed)++;
             tell_removed(service, &sessions[i], reason);
-        } else if (groups[i].result == OTOK_E_CONFLICT) {
+        } else {
             *all = false;
-        } else if (rc == OTOK_OK) {
-            rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
         }
     }
-    otok_free(groups);
     return rc;
 }
 
@@ -291,7 +283,7 @@ int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t
     uint64_t end = walk->visited + limit;
     while (rc == OTOK_OK && !walk->done && walk->visited < end) {
         uint64_t left = end - walk->visited;
-        rc = walk_page(service, index, cutoff_us, reason, left < A_COMMIT ? (uint32_t)left : A_COMMIT, walk, err);
+        rc = walk_page(service, index, cutoff_us, reason, left < OTOK_BULK ? (uint32_t)left : OTOK_BULK, walk, err);
     }
     return rc;
 }

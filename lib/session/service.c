@@ -293,6 +293,26 @@ int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, cons
     return rc;
 }
 
+int otok_service_write_each(otok_service *service, const otok_write *writes, size_t n, int32_t *results,
+                            otok_error *err)
+{
+    otok_group *groups = otok_calloc(n, sizeof *groups);
+    for (size_t i = 0; i < n; i++)
+        results[i] = OTOK_E_NOMEM;
+    if (groups == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        groups[i] = (otok_group){.writes = &writes[i], .n = 1};
+    int rc = otok_store_commit(service->store, groups, n, err);
+    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
+        results[i] = groups[i].result;
+        if (rc == OTOK_OK && results[i] != OTOK_OK && results[i] != OTOK_E_CONFLICT)
+            rc = otok_error_set(err, results[i], groups[i].error.system_errno, groups[i].error.message);
+    }
+    otok_free(groups);
+    return rc;
+}
+
 otok_attempts otok_attempts_begin(const otok_service *service)
 {
     return (otok_attempts){.deadline_us = otok_time_add(otok_clock_monotonic_us(), service->deadline_us)};

@@ -131,6 +131,14 @@ int otok_service_rules(const otok_service *service, const char *client_id, bool 
 /* Commits one group of one write. */
 int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err);
 
+/*
+ * The most writes that one transaction is given in bulk.  Commits each on its own and tells what became of it; returns the first
+ * trouble, which a conflict is not.
+ */
+enum { OTOK_BULK = 64 };
+int otok_service_write_each(otok_service *service, const otok_write *writes, size_t n, int32_t *results,
+                            otok_error *err);
+
 /* Bounded repetition: false, with OTOK_E_CONFLICT or OTOK_E_BUSY in `*result`, when attempts or time are used up. */
 typedef struct otok_attempts {
     int made;

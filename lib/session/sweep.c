@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { DEFAULT_LIMIT = 1000, A_PAGE = 64 };
+enum { DEFAULT_LIMIT = 1000 };
 
 void otok_sweep_result_init(otok_sweep_result *result, size_t size)
 {
@@ -103,19 +103,15 @@ static int verdict_of(otok_service *service, const otok_loaded *session, int64_t
 static int apply(otok_service *service, struct change *changes, const otok_loaded *sessions, size_t n,
                  otok_sweep_result *result, otok_error *err)
 {
-    otok_group *groups = otok_calloc(n, sizeof *groups);
-    if (groups == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    otok_write writes[OTOK_BULK] = {0};
+    int32_t results[OTOK_BULK];
     for (size_t i = 0; i < n; i++)
-        groups[i] = (otok_group){.writes = &changes[i].write, .n = 1};
-    int rc = otok_store_commit(service->store, groups, n, err);
-    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
-        if (groups[i].result == OTOK_OK)
+        writes[i] = changes[i].write;
+    int rc = otok_service_write_each(service, writes, n, results, err);
+    for (size_t i = 0; i < n; i++) {
+        if (results[i] == OTOK_OK)
             tell(service, &changes[i], &sessions[i], result);
-        else if (groups[i].result != OTOK_E_CONFLICT && rc == OTOK_OK)
-            rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
     }
-    otok_free(groups);
     return rc;
 }
 
@@ -228,7 +224,7 @@ static int sweep_rows(struct sweep *sweep, otok_rows *rows, otok_error *err)
 static int sweep_due(struct sweep *sweep, bool *end, otok_error *err)
 {
     uint32_t left = left_of(sweep);
-    const otok_scan scan = {.size = sizeof scan, .key = sweep->key, .limit = left < A_PAGE ? left : A_PAGE};
+    const otok_scan scan = {.size = sizeof scan, .key = sweep->key, .limit = left < OTOK_BULK ? left : OTOK_BULK};
     otok_rows rows = {.until_us = sweep->now_us};
     int rc = otok_rows_scan(sweep->service, &scan, &rows, err);
     if (rc != OTOK_OK)
@@ -247,7 +243,7 @@ static int sweep_far(struct sweep *sweep, otok_error *err)
         .size = sizeof scan,
         .key = sweep->key,
         .flags = OTOK_SCAN_DESCENDING,
-        .limit = left < A_PAGE ? left : A_PAGE,
+        .limit = left < OTOK_BULK ? left : OTOK_BULK,
     };
     otok_rows rows = {.until_us = INT64_MAX};
     int64_t far_us = otok_time_add(otok_sweep_due(OTOK_UNLIMITED, sweep->now_us), OTOK_DAY_US);
@@ -275,7 +271,7 @@ int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result,
     if (rc == OTOK_OK)
         rc = sweep_far(&sweep, err);
     /* Pages of cutoffs without a session to remove add nothing to what was visited, so the pages are counted too. */
-    for (uint32_t pages = 0; rc == OTOK_OK && !end && left_of(&sweep) != 0 && pages <= sweep.limit / A_PAGE; pages++)
+    for (uint32_t pages = 0; rc == OTOK_OK && !end && left_of(&sweep) != 0 && pages <= sweep.limit / OTOK_BULK; pages++)
         rc = sweep_due(&sweep, &end, err);
     sweep.result.more = !end || left_of(&sweep) == 0;
     if (result != NULL) {
