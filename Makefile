@@ -123,6 +123,7 @@ demo: $(BUILD)/examples/quickstart ## the story that examples/quickstart.c tells
 # is in fault/ is a long run with a target of its own. All are linked with the static library, to reach what is hidden,
 # and with tests/support. A program that needs more of the
 # linker says so in a line of its own: /* link: -Wl,--wrap=malloc */
+# metrics/ has a program that writes OpenMetrics text, and a script that reads it.
 
 SUPPORT   := $(sort $(wildcard tests/support/*.c))
 TEST_SRC  := $(sort $(wildcard tests/check_*.c tests/*/check_*.c))
@@ -133,6 +134,7 @@ TESTS      = $(TEST_SRC:%.c=$(BUILD)/%)
 CRASHES    = $(CRASH_SRC:%.c=$(BUILD)/%)
 LONG_RUNS  = $(LONG_SRC:%.c=$(BUILD)/%)
 FUZZERS    = $(FUZZ_SRC:%.c=$(BUILD)/%)
+METRICS    = $(BUILD)/tests/metrics/print_metrics
 TEST_PARTS = $(SUPPORT:%.c=$(OBJ)/%.o) $(LIB_A)
 
 # What runs an input through a fuzz target: ours, that replays files, or the engine that `make fuzz` names.
@@ -140,7 +142,7 @@ FUZZ_ENGINE = $(OBJ)/tests/fuzz/replay.o
 $(FUZZERS): $(filter %.o,$(FUZZ_ENGINE))
 $(FUZZERS): MAIN = $(FUZZ_ENGINE)
 
-$(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
+$(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
@@ -155,13 +157,22 @@ fuzz_corpus  = $(wildcard tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $1)))
 list_tests   = $(foreach p,$1,suite $(p:$(BUILD)/%=%) $(WRAP) $p$(newline))
 list_replays = $(foreach p,$(FUZZERS),exit $(p:$(BUILD)/%=%) $p $(call fuzz_corpus,$p)$(newline))
 list_demos   = $(foreach p,$(EXAMPLES),exit $(p:$(BUILD)/%=%) cd "$$TMPDIR" && $(abspath $p)$(newline))
+list_metrics = exit tests/metrics/check_metrics $(WRAP) $(METRICS) "$$TMPDIR" && $(PYTHON) \
+               tests/metrics/check_metrics.py "$$TMPDIR"$(newline)
 RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 
-.PHONY: check check-list
-check: all $(TESTS) $(FUZZERS) $(EXAMPLES) ## every test, example, fuzz corpus and documented example
-	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos))
+# The system's own, which the Debian package of the parser is for.
+PYTHON = /usr/bin/python3
+
+.PHONY: check check-list check-metrics
+check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) ## every test, example, fuzz corpus and documented example
+	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics))
 	@CC='$(COMPILE)' LIBS='$(USER_LIBS)' tests/lint/examples.sh $(BUILD)/docs >>$(BUILD)/check.list
 	@$(RUN) $(BUILD)/check.list
+
+check-metrics: $(METRICS) ## the OpenMetrics text of real services, read by the parser of the Prometheus project
+	$(file >$(BUILD)/metrics.list,$(list_metrics))
+	@$(RUN) $(BUILD)/metrics.list
 
 # A build of its own for each sanitizer. Hardening is off: fortified calls hide from them.
 SUBMAKE = +$(Q)$(MAKE) --no-print-directory CONFIG=$(abspath $(CONFIG)) HARDEN_CFLAGS= HARDEN_LDFLAGS=
@@ -312,7 +323,8 @@ dist: configure ## libofflinetok-VERSION.tar.gz from the last commit
 
 # ---- Housekeeping ----
 
-DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev
+DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev \
+           python3-prometheus-client
 DEPS_DEV = $(DEPS) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
            libc6-dbg strace git
 

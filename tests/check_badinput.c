@@ -331,8 +331,9 @@ START_TEST(unused_member_that_is_not_zero_is_refused)
     test_fixture *f = test_open(TEST_MEMORY);
     otok_refresh_request request = test_refresh_request(test_began(f)->offline_token, NULL);
     otok_grant grant = test_grant(NULL, NULL, NULL);
-    grant.unused = request.unused = 1;
-    test_not_granted(f, &grant, OTOK_E_INVALID, "unused");
+    request.unused = 1;
+    grant.kind = OTOK_SESSION_LOGIN + 1;
+    test_not_granted(f, &grant, OTOK_E_INVALID, "kind");
     test_not_refreshed(f, &request, OTOK_E_INVALID, "unused");
     test_end(f);
 }

@@ -614,6 +614,72 @@ START_TEST(library_and_headers_of_openssl_fit)
 }
 END_TEST
 
+/* ---- the host's errors ---- */
+
+/* Each call that may put errors into the queue, those that fail among them. */
+static void use_openssl(void)
+{
+    otok_pkey *key = generate(OTOK_ALG_ES256), *refused;
+    otok_mac_key *mac;
+    otok_jwk_numbers numbers;
+    otok_buf storage;
+    uint8_t signature[OTOK_SIGNATURE_MAX] = {0}, bytes[OTOK_SHA512_SIZE];
+    size_t len = sign(key, "text", signature);
+    OK(otok_crypto_check(&err));
+    OK(otok_verify(key, "text", 4, signature, len, &err));
+    ck_assert_int_eq(otok_verify(key, "other", 5, signature, len, NULL), OTOK_E_TOKEN_INVALID);
+    OK(otok_random(bytes, sizeof bytes, &err));
+    OK(otok_sha256(&(otok_str){"text", 4}, 1, bytes, &err));
+    OK(otok_sha512((otok_str){"text", 4}, bytes, &err));
+    OK(otok_hkdf(str("secret"), str(""), str("info"), bytes, OTOK_KEY_SIZE, &err));
+    OK(otok_mac_key_new(bytes, &mac, &err));
+    OK(otok_mac(mac, &(otok_str){"text", 4}, 1, bytes, &err));
+    otok_mac_key_free(mac);
+    otok_buf_init(&storage, NULL, 0);
+    OK(otok_pkey_numbers(key, true, &storage, &numbers, &err));
+    numbers.crv_x = numbers.crv_y; /* no point of the curve: OpenSSL has much to say about it */
+    ck_assert_int_eq(otok_pkey_from_numbers(OTOK_ALG_ES256, &numbers, &refused, NULL), OTOK_E_KEY);
+    otok_buf_free(&storage);
+    otok_pkey_free(key);
+}
+
+/* B1: emptied, and a host that looked for the reason of its own failure found none. */
+START_TEST(errors_that_the_host_had_are_left_to_it)
+{
+    use_openssl();
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ERR_raise(ERR_LIB_USER, 101);
+    ck_assert_int_eq(ERR_set_mark(), 1); /* a mark of the host's own */
+    ERR_raise(ERR_LIB_USER, 102);
+    use_openssl();
+    ck_assert_int_eq(ERR_GET_REASON(ERR_peek_last_error()), 102);
+    ck_assert_int_eq(ERR_pop_to_mark(), 1);
+    ck_assert_int_eq(ERR_GET_REASON(ERR_get_error()), 101);
+    ck_assert_uint_eq(ERR_get_error(), 0);
+}
+END_TEST
+
+/* Else every bad token was a shortage of memory, and was to be tried again, for as long as the host left that there. */
+START_TEST(shortage_of_the_host_is_not_taken_for_ours)
+{
+    ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+    use_openssl();
+    ck_assert_int_eq(ERR_GET_REASON(ERR_get_error()), ERR_R_MALLOC_FAILURE);
+    ck_assert_uint_eq(ERR_get_error(), 0);
+}
+END_TEST
+
+START_TEST(key_lives_as_long_as_its_last_reference)
+{
+    otok_pkey *key = generate(OTOK_ALG_ES256);
+    uint8_t signature[OTOK_SIGNATURE_MAX];
+    ck_assert_ptr_eq(otok_pkey_ref(key), key);
+    otok_pkey_free(key);
+    (void)sign(key, "text", signature);
+    otok_pkey_free(key);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, library_and_headers_of_openssl_fit);
@@ -637,6 +703,9 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, rsa_sizes_and_exponents_have_bounds);
     tcase_add_test(tcase, unknown_algorithms_are_refused);
     tcase_add_test(tcase, thumbprints_are_the_published_ones);
+    tcase_add_test(tcase, errors_that_the_host_had_are_left_to_it);
+    tcase_add_test(tcase, shortage_of_the_host_is_not_taken_for_ours);
+    tcase_add_test(tcase, key_lives_as_long_as_its_last_reference);
     tcase_add_test(tcase, threads_share_keys);
     tcase_add_test(tcase, more_threads_than_kept_contexts_come_and_go);
 }

@@ -1,3 +1,4 @@
+/* link: -Wl,--wrap=otok_malloc,--wrap=otok_calloc */
 /*
  * check_jwt.c - JWS compact serialisation: signed and verified, and every way to talk a verifier round (K1, RFC 8725).
  *
@@ -17,6 +18,28 @@
         int rc_ = (call);                                                                                              \
         ck_assert_msg(rc_ == OTOK_OK, "%s: %s %s", #call, otok_error_name(rc_), err.message);                          \
     } while (0)
+
+static long fail_at = -1; /* allocations until one fails; -1: none does */
+
+void *__real_otok_malloc(size_t size);
+void *__real_otok_calloc(size_t count, size_t size);
+void *__wrap_otok_malloc(size_t size);
+void *__wrap_otok_calloc(size_t count, size_t size);
+
+static bool is_short(void)
+{
+    return fail_at >= 0 && fail_at-- == 0;
+}
+
+void *__wrap_otok_malloc(size_t size)
+{
+    return is_short() ? NULL : __real_otok_malloc(size);
+}
+
+void *__wrap_otok_calloc(size_t count, size_t size)
+{
+    return is_short() ? NULL : __real_otok_calloc(count, size);
+}
 
 static const int32_t algorithms[] = {OTOK_ALG_ES256, OTOK_ALG_EDDSA, OTOK_ALG_RS256, OTOK_ALG_PS256};
 enum { ALGORITHMS = 4 };
@@ -56,7 +79,7 @@ static otok_buf sign(const otok_pkey *key, const char *header, const char *paylo
 {
     otok_buf jwt;
     otok_buf_init(&jwt, NULL, 0);
-    OK(otok_jwt_sign(key, otok_str_of(header), otok_str_of(payload), &jwt, &err));
+    OK(otok_jwt_sign_pkey(key, otok_str_of(header), otok_str_of(payload), &jwt, &err));
     otok_buf_add_u8(&jwt, 0);
     jwt.len--;
     return jwt;
@@ -103,6 +126,7 @@ START_TEST(what_is_signed_is_verified_and_read)
     OK(otok_jwt_verify(jwt, (const char *)text.data, key, &err));
     ck_assert_str_eq(otok_json_text(jwt->header, "alg"), otok_algorithm_name(algorithms[_i]));
     ck_assert_str_eq(otok_json_text(jwt->payload, "sub"), "al\u00e9");
+    ck_assert(otok_str_eq(jwt->payload_text, otok_str_of("{\"sub\":\"al\u00e9\"}")));
     otok_jwt_free(jwt);
     otok_buf_free(&text);
     otok_pkey_free(key);
@@ -116,10 +140,80 @@ START_TEST(signing_appends_to_what_is_there)
     uint8_t room[8];
     otok_buf_init(&buf, room, sizeof room);
     otok_buf_add_text(&buf, "{\"jwt\":\"");
-    OK(otok_jwt_sign(key, otok_str_of("{\"alg\":\"ES256\"}"), otok_str_of("{}"), &buf, &err));
+    OK(otok_jwt_sign_pkey(key, otok_str_of("{\"alg\":\"ES256\"}"), otok_str_of("{}"), &buf, &err));
     ck_assert_int_eq(check_bytes((const char *)buf.data + 8, buf.len - 8, key), OTOK_OK);
     otok_buf_free(&buf);
     otok_pkey_free(key);
+}
+END_TEST
+
+/* A signer as a host has one: what it is given, it keeps; what it says is signed. */
+struct signer {
+    int rc;
+    size_t len, room;
+    char text[64];
+};
+
+static int sign_elsewhere(void *key, const void *data, size_t data_len, uint8_t *signature, size_t *len,
+                          otok_error *err)
+{
+    struct signer *signer = key;
+    signer->room = *len;
+    ck_assert_uint_lt(data_len, sizeof signer->text);
+    memcpy(signer->text, data, data_len);
+    memset(signature, 0, signer->len);
+    *len = signer->len;
+    return signer->rc == OTOK_OK ? OTOK_OK : otok_fail(err, signer->rc, "no");
+}
+
+/* K1: the key may be elsewhere; the signer sees header.payload alone, and its refusal is the answer. */
+START_TEST(signer_of_a_host_signs_header_and_payload)
+{
+    struct signer signer = {.len = OTOK_SIGNATURE_MAX};
+    const otok_str object = otok_str_of("{}");
+    char before[] = "before";
+    otok_jwt *jwt;
+    otok_buf buf;
+    otok_buf_init(&buf, NULL, 0);
+    otok_buf_add_text(&buf, before);
+    OK(otok_jwt_sign(sign_elsewhere, &signer, object, object, &buf, &err));
+    ck_assert_str_eq(signer.text, "e30.e30");
+    ck_assert_uint_eq(signer.room, OTOK_SIGNATURE_MAX);
+    OK(otok_jwt_parse((const char *)buf.data + strlen(before), buf.len - strlen(before), &jwt, &err));
+    ck_assert_uint_eq(jwt->signature_len, OTOK_SIGNATURE_MAX);
+    otok_jwt_free(jwt);
+    signer.rc = OTOK_E_CALLBACK;
+    ck_assert_int_eq(otok_jwt_sign(sign_elsewhere, &signer, object, object, &buf, NULL), OTOK_E_CALLBACK);
+    otok_buf_free(&buf);
+}
+END_TEST
+
+/* Bad days: each allocation of a signature and of a parse, missing in turn. */
+START_TEST(short_memory_is_told)
+{
+    struct signer signer = {.len = OTOK_SIGNATURE_MAX};
+    const char *text = "e30.eyJhIjoiYiJ9.AA";
+    otok_jwt *jwt;
+    int rc;
+    for (long n = 0; n < 2; n++) { /* header and payload; the signature, beyond the first room */
+        otok_buf buf;
+        otok_buf_init(&buf, NULL, 0);
+        fail_at = n;
+        rc = otok_jwt_sign(sign_elsewhere, &signer, otok_str_of("{}"), otok_str_of("{}"), &buf, NULL);
+        ck_assert_int_eq(rc, OTOK_E_NOMEM);
+        otok_buf_free(&buf);
+    }
+    for (long n = 0;; n++) {
+        fail_at = n;
+        rc = otok_jwt_parse(text, strlen(text), &jwt, NULL);
+        if (fail_at >= 0)
+            break;
+        ck_assert_int_eq(rc, OTOK_E_NOMEM);
+        ck_assert_ptr_null(jwt);
+    }
+    fail_at = -1;
+    ck_assert_int_eq(rc, OTOK_OK);
+    otok_jwt_free(jwt);
 }
 END_TEST
 
@@ -308,6 +402,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, published_jwts_verify);
     tcase_add_loop_test(tcase, what_is_signed_is_verified_and_read, 0, ALGORITHMS);
     tcase_add_test(tcase, signing_appends_to_what_is_there);
+    tcase_add_test(tcase, signer_of_a_host_signs_header_and_payload);
+    tcase_add_test(tcase, short_memory_is_told);
     tcase_add_loop_test(tcase, jwt_with_any_character_changed_is_refused, 0, ALGORITHMS);
     tcase_add_test(tcase, header_cannot_choose_the_algorithm);
     tcase_add_test(tcase, public_key_is_never_a_mac_key);

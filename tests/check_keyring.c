@@ -110,6 +110,7 @@ static void assert_same(const otok_keyring *a, const otok_keyring *b)
         ck_assert_int_eq(a->signing[i].created_us, b->signing[i].created_us);
         ck_assert_int_eq(otok_pkey_algorithm(a->signing[i].pkey), otok_pkey_algorithm(b->signing[i].pkey));
         ck_assert(otok_pkey_is_private(b->signing[i].pkey));
+        ck_assert(!b->signing[i].external);
     }
     for (size_t i = 0; i < a->ntoken; i++)
         ck_assert(memcmp(&a->token[i], &b->token[i], sizeof a->token[i]) == 0);
@@ -166,6 +167,8 @@ START_TEST(new_keyring_has_one_active_key_of_each_sort)
         ck_assert_ptr_null(otok_keyring_by_kid(keyring, kid));
         ck_assert_ptr_null(otok_keyring_by_kid(keyring, NULL));
         ck_assert_uint_ge(token->id, 1);
+        ok(otok_oct_thumbprint(token->key, kid, &err));
+        ck_assert_str_eq(token->kid, kid);
         ck_assert_int_gt(token->created_us, INT64_C(1600000000000000));
         otok_keyring_free(keyring);
     }
@@ -562,9 +565,8 @@ START_TEST(sizes_have_bounds)
         otok_token_key *key = &keyring->token[keyring->ntoken];
         *key = keyring->token[0];
         ok(otok_random(key->key, sizeof key->key, &err));
-        char kid[OTOK_KID_CHARS + 1];
-        ok(otok_oct_thumbprint(key->key, kid, &err));
-        key->id = otok_oct_id(kid);
+        ok(otok_oct_thumbprint(key->key, key->kid, &err));
+        key->id = otok_oct_id(key->kid);
         key->state = OTOK_KEY_RETIRED;
         if (id_is_free(keyring, key->id))
             keyring->ntoken++;

@@ -33,7 +33,7 @@ static otok_rules default_rules(void)
     otok_policy policy;
     otok_rules rules;
     otok_policy_init(&policy, sizeof policy);
-    test_assert_code(OTOK_OK, otok_rules_of(&policy, false, false, &rules, NULL));
+    test_assert_code(OTOK_OK, otok_rules_of(&policy, NULL, false, false, &rules, NULL));
     return rules;
 }
 

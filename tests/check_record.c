@@ -1,3 +1,4 @@
+/* link: -Wl,--wrap=otok_mac,--wrap=otok_malloc */
 /*
  * check_record.c - the head, body and seal of a session's record: nothing is read that was not written, and the seal
  * holds together what must not be exchanged (K7).
@@ -10,6 +11,24 @@
 #include <string.h>
 
 #define MS OTOK_US_PER_MS
+
+/* A test says what fails from now on. */
+static bool mac_fails, memory_fails;
+
+int __real_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+int __wrap_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+void *__real_otok_malloc(size_t size);
+void *__wrap_otok_malloc(size_t size);
+
+int __wrap_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err)
+{
+    return mac_fails ? otok_fail(err, OTOK_E_CRYPTO, "no MAC today") : __real_otok_mac(key, parts, n, out, err);
+}
+
+void *__wrap_otok_malloc(size_t size)
+{
+    return memory_fails ? NULL : __real_otok_malloc(size);
+}
 
 /* ------------------------------------------------------------------------------------------------------------ heads */
 
@@ -62,28 +81,11 @@ START_TEST(head_of_another_length_is_refused)
 {
     uint8_t bytes[64] = {0};
     otok_head head;
-    otok_cutoff_head cutoff;
     for (size_t len = 0; len <= sizeof bytes; len++) {
         otok_str text = {bytes, len};
         ck_assert(otok_head_parse(text, &head) == (len == OTOK_HEAD_SIZE));
-        ck_assert(otok_cutoff_head_parse(text, &cutoff) == (len == OTOK_CUTOFF_HEAD_SIZE));
     }
     ck_assert(!otok_head_parse((otok_str){NULL, 0}, &head));
-}
-END_TEST
-
-/* V3 */
-START_TEST(cutoff_head_survives_print_and_parse)
-{
-    static const int64_t times[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, TEST_START_US, INT64_MAX};
-    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        uint8_t bytes[OTOK_CUTOFF_HEAD_SIZE];
-        otok_cutoff_head back, head = {times[i], times[sizeof times / sizeof times[0] - 1 - i]};
-        otok_cutoff_head_print(&head, bytes);
-        ck_assert(otok_cutoff_head_parse((otok_str){bytes, sizeof bytes}, &back));
-        ck_assert_int_eq(back.all_us, head.all_us);
-        ck_assert_int_eq(back.login_us, head.login_us);
-    }
 }
 END_TEST
 
@@ -118,12 +120,15 @@ static otok_body full_body(void)
     body.max_lifetime_s = 7200;
     body.grant_type = OTOK_GRANT_CIBA;
     body.binding = OTOK_BINDING_JKT;
+    body.kind = OTOK_SESSION_LOGIN;
     memset(body.thumbprint, 0x5a, sizeof body.thumbprint);
     body.scope = otok_str_of("openid offline_access");
     body.sub = otok_str_of("pairwise");
     body.sid = otok_str_of("sso");
     body.acr = otok_str_of("urn:acr");
     body.claims = otok_str_of("\"tenant\":\"blue\"");
+    body.authorization_details = otok_str_of("[{\"type\":\"payment\"}]");
+    body.act = otok_str_of("{\"sub\":\"helpdesk\"}");
     body.start_ip = otok_str_of("192.0.2.1");
     body.start_user_agent = otok_str_of("agent/1");
     body.audience[0] = otok_str_of("https://a.example");
@@ -135,6 +140,7 @@ static otok_body full_body(void)
     body.label = otok_str_of("Alice's phone");
     body.last_ip = otok_str_of("192.0.2.2");
     body.last_user_agent = otok_str_of("agent/2");
+    body.notes = otok_str_of("{\"ticket\":4711}");
     return body;
 }
 
@@ -176,10 +182,11 @@ static bool same_sealed(const otok_body *a, const otok_body *b)
 {
     return a->started_us == b->started_us && a->auth_time_us == b->auth_time_us &&
            a->idle_timeout_s == b->idle_timeout_s && a->max_lifetime_s == b->max_lifetime_s &&
-           a->grant_type == b->grant_type && a->binding == b->binding &&
+           a->grant_type == b->grant_type && a->binding == b->binding && a->kind == b->kind &&
            memcmp(a->thumbprint, b->thumbprint, sizeof a->thumbprint) == 0 && otok_str_eq(a->scope, b->scope) &&
            otok_str_eq(a->sub, b->sub) && otok_str_eq(a->sid, b->sid) && otok_str_eq(a->acr, b->acr) &&
-           otok_str_eq(a->claims, b->claims) && otok_str_eq(a->start_ip, b->start_ip) &&
+           otok_str_eq(a->claims, b->claims) && otok_str_eq(a->act, b->act) &&
+           otok_str_eq(a->authorization_details, b->authorization_details) && otok_str_eq(a->start_ip, b->start_ip) &&
            otok_str_eq(a->start_user_agent, b->start_user_agent) &&
            same_texts(a->audience, a->audience_count, b->audience, b->audience_count) &&
            same_texts(a->amr, a->amr_count, b->amr, b->amr_count);
@@ -188,7 +195,7 @@ static bool same_sealed(const otok_body *a, const otok_body *b)
 static bool same_others(const otok_body *a, const otok_body *b)
 {
     return otok_str_eq(a->label, b->label) && otok_str_eq(a->last_ip, b->last_ip) &&
-           otok_str_eq(a->last_user_agent, b->last_user_agent);
+           otok_str_eq(a->last_user_agent, b->last_user_agent) && otok_str_eq(a->notes, b->notes);
 }
 
 static void expect_round_trip(const otok_body *body)
@@ -219,14 +226,16 @@ START_TEST(body_survives_print_and_parse)
 }
 END_TEST
 
-/* Bad input: what the bounds of a grant allow at most. */
+/* Bad input: each field as long as a grant allows it at most. */
 START_TEST(largest_body_survives_print_and_parse)
 {
     static char text[16384];
     otok_body body = full_body();
     memset(text, 'x', sizeof text);
     body.scope = (otok_str){text, 4096};
-    body.claims = (otok_str){text, sizeof text};
+    body.claims = body.authorization_details = (otok_str){text, sizeof text};
+    body.act = (otok_str){text, 4096};
+    body.notes = (otok_str){text, 2048};
     body.sub = body.sid = body.acr = (otok_str){text, 255};
     body.start_ip = body.last_ip = (otok_str){text, 64};
     body.label = body.start_user_agent = body.last_user_agent = (otok_str){text, 512};
@@ -356,7 +365,7 @@ START_TEST(field_with_another_tag_is_refused_or_told_by_the_seal)
         field[0] = (uint8_t)tag;
         accepted += parse_with_tail(field, len, &body) == OTOK_OK;
     }
-    ck_assert_msg(accepted <= 3, "%zu tags are taken for label, last IP or last user agent", accepted);
+    ck_assert_msg(accepted <= 4, "%zu tags are taken for label, last IP, last user agent or notes", accepted);
 }
 END_TEST
 
@@ -368,6 +377,105 @@ START_TEST(bytes_behind_the_last_field_are_refused)
         for (size_t len = 1; len <= 4; len++)
             test_assert_code(OTOK_E_FORMAT, parse_with_tail(tails[i], len, &body));
     }
+}
+END_TEST
+
+/* The code for a body whose sealed part is these bytes. */
+static int parse_sealed(const void *fields, size_t len)
+{
+    otok_body back;
+    otok_buf buf;
+    uint8_t key_id;
+    static const uint8_t front[18] = {1, 9};
+    otok_buf_init(&buf, NULL, 0);
+    otok_buf_add(&buf, front, sizeof front);
+    otok_buf_add_u32(&buf, (uint32_t)len);
+    otok_buf_add(&buf, fields, len);
+    int rc = otok_body_parse(bytes_of(&buf), &back, &key_id, NULL);
+    otok_buf_free(&buf);
+    return rc;
+}
+
+#define SEALED(text) parse_sealed(text, sizeof(text) - 1)
+
+/* K7: kind, authorization_details and act are sealed, whole, in the order of their tags; what comes after them is not known. */
+START_TEST(fields_of_a_newer_grant_have_one_spelling)
+{
+    test_assert_code(OTOK_OK, SEALED(""));
+    test_assert_code(OTOK_OK, SEALED("\x11\0\x01\x01\x12\0\x02[]\x13\0\x02{}"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x02[]\x11\0\x01\x01"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x11\0\x01\x01\x11\0\x01\x01"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x11\0\x01\0"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x11\0\x02\x01\x01"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\0"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x03[]"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x03"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x14\0\x01x"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x43\0\x02{}"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\0\0\x01x"));
+}
+END_TEST
+
+/* Bad input: fields of a fixed size with another, or all 0, which is left out. */
+START_TEST(number_of_another_size_is_refused)
+{
+    static const uint8_t digest[3 + OTOK_SHA256_SIZE] = {7, 0, OTOK_SHA256_SIZE, 1};
+    static const uint8_t none[3 + OTOK_SHA256_SIZE] = {7, 0, OTOK_SHA256_SIZE};
+    test_assert_code(OTOK_OK, SEALED("\x01\0\x08\0\0\0\0\0\0\0\x01"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x01\0\x07\0\0\0\0\0\0\x01"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x01\0\x08\0\0\0\0\0\0\0\0"));
+    test_assert_code(OTOK_OK, parse_sealed(digest, sizeof digest));
+    test_assert_code(OTOK_E_FORMAT, parse_sealed(none, sizeof none));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x07\0\x01\x01"));
+}
+END_TEST
+
+/* Bad input: 16 are the most, of audience and of amr. */
+START_TEST(more_texts_than_there_may_be_are_refused)
+{
+    uint8_t fields[4 * (OTOK_MAX_AMR + 1)];
+    for (size_t i = 0; i <= OTOK_MAX_AMR; i++)
+        memcpy(fields + 4 * i, "\x10\0\x01x", 4);
+    test_assert_code(OTOK_OK, parse_sealed(fields, sizeof fields - 4));
+    test_assert_code(OTOK_E_FORMAT, parse_sealed(fields, sizeof fields));
+}
+END_TEST
+
+/* A length has 16 bits: what is longer is not cut, there is no such record. */
+START_TEST(text_beyond_a_length_is_not_printed)
+{
+    static char text[UINT16_MAX + 1];
+    otok_buf buf;
+    otok_body body = bare_body();
+    otok_seal_scope scope = whose();
+    otok_buf_init(&buf, NULL, 0);
+    body.claims = (otok_str){text, UINT16_MAX};
+    test_assert_code(OTOK_OK, otok_body_print(&body, &scope, 9, seal_key, &buf, NULL));
+    body.claims.len++;
+    test_assert_code(OTOK_E_NOMEM, otok_body_print(&body, &scope, 9, seal_key, &buf, NULL));
+    otok_buf_free(&buf);
+}
+END_TEST
+
+/* Bad days: no memory, no crypto; each time a code, and nothing that could be taken for a good seal. */
+START_TEST(failures_below_are_told)
+{
+    otok_body body = full_body();
+    otok_seal_scope scope = whose();
+    otok_buf none, buf = printed(&body);
+    otok_buf_init(&none, NULL, 0);
+    memory_fails = true;
+    test_assert_code(OTOK_E_NOMEM, otok_body_print(&body, &scope, 9, seal_key, &none, NULL));
+    memory_fails = false;
+    otok_buf_free(&none);
+    mac_fails = true;
+    test_assert_code(OTOK_E_CRYPTO, otok_body_print(&body, &scope, 9, seal_key, &none, NULL));
+    test_assert_code(OTOK_E_CRYPTO, otok_body_verify(bytes_of(&buf), &scope, seal_key, NULL));
+    mac_fails = false;
+    test_assert_code(OTOK_E_TAMPERED, otok_body_verify(bytes_of(&none), &scope, seal_key, NULL));
+    test_assert_code(OTOK_E_FORMAT, otok_body_verify((otok_str){"\2", 1}, &scope, seal_key, NULL));
+    otok_buf_free(&none);
+    otok_buf_free(&buf);
 }
 END_TEST
 
@@ -424,7 +532,6 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, head_survives_print_and_parse);
     tcase_add_test(tcase, head_times_out_of_range_do_not_wrap);
     tcase_add_test(tcase, head_of_another_length_is_refused);
-    tcase_add_test(tcase, cutoff_head_survives_print_and_parse);
     tcase_add_test(tcase, body_survives_print_and_parse);
     tcase_add_test(tcase, largest_body_survives_print_and_parse);
     tcase_add_test(tcase, changed_bit_is_refused_or_told_by_the_seal);
@@ -433,6 +540,11 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, field_that_stands_twice_is_refused);
     tcase_add_test(tcase, field_with_another_tag_is_refused_or_told_by_the_seal);
     tcase_add_test(tcase, bytes_behind_the_last_field_are_refused);
+    tcase_add_test(tcase, fields_of_a_newer_grant_have_one_spelling);
+    tcase_add_test(tcase, number_of_another_size_is_refused);
+    tcase_add_test(tcase, more_texts_than_there_may_be_are_refused);
+    tcase_add_test(tcase, text_beyond_a_length_is_not_printed);
+    tcase_add_test(tcase, failures_below_are_told);
     tcase_add_test(tcase, seal_covers_whose_session_it_is);
     tcase_add_test(tcase, seal_needs_the_key);
 }

@@ -107,7 +107,8 @@ START_TEST(last_generation_is_kept_for_ever)
     otok_presented presented;
     ck_assert(otok_token_parse(first->offline_token, &presented));
     presented.token.generation = UINT32_MAX - 1;
-    test_assert_code(OTOK_OK, otok_token_print(&presented.token, f->service->active->token, text, NULL));
+    test_assert_code(OTOK_OK,
+                     otok_token_print(&presented.token, otok_service_now_keys(f->service)->active->token, text, NULL));
     test_change_head(f->store, first->session_id, to_last_but_one);
     test_advance_s(f, 60);
     const otok_tokens *last = test_next(f, text);

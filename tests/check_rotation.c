@@ -51,7 +51,7 @@ static void expect_rows(const row *rows, size_t n)
     for (size_t i = 0; i < n; i++) {
         for (int rotates = 0; rotates < 2; rotates++) {
             otok_rules rules = rules_that(rotates);
-            otok_rotation_in in = {rows[i].presented, rows[i].current, NOW, LONG_AGO, 0, 0};
+            otok_rotation_in in = {rows[i].presented, rows[i].current, NOW, LONG_AGO, 0, 0, false};
             in.rotated_us = rows[i].age_us == NEVER ? 0 : NOW - rows[i].age_us;
             expect(rows[i].what, &in, &rules, rotates ? rows[i].on : rows[i].off);
         }
@@ -116,7 +116,7 @@ END_TEST
 START_TEST(first_token_counts_its_age_from_the_start_of_the_session)
 {
     otok_rules rules = rules_that(true);
-    otok_rotation_in in = {0, 0, NOW, NOW, 0, 0};
+    otok_rotation_in in = {0, 0, NOW, NOW, 0, 0, false};
     expect("at its start", &in, &rules, OTOK_ROTATION_KEEP);
     in.started_us = NOW - 10 * S + 1;
     expect("a microsecond too young", &in, &rules, OTOK_ROTATION_KEEP);
@@ -144,7 +144,7 @@ END_TEST
 START_TEST(retry_window_does_not_slide_with_retries)
 {
     otok_rules rules = rules_that(true);
-    otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - 9 * S, 0};
+    otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - 9 * S, 0, false};
     for (in.retries = 0; in.retries < 70000; in.retries += 999)
         expect("inside, retried before", &in, &rules, OTOK_ROTATION_RETRY);
     in.rotated_us = NOW - 12 * S - 1;
@@ -157,7 +157,7 @@ END_TEST
 START_TEST(retry_limit_refuses_inside_the_window_and_is_reuse_outside)
 {
     otok_rules rules = rules_that(true);
-    otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - S, 0};
+    otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - S, 0, false};
     rules.retry_limit = 3;
     for (in.retries = 0; in.retries < 3; in.retries++)
         expect("under the limit", &in, &rules, OTOK_ROTATION_RETRY);
@@ -183,14 +183,14 @@ START_TEST(unlimited_window_is_bounded_by_the_limit_alone)
     rules.retry_window_us = OTOK_UNLIMITED;
     rules.retry_limit = 2;
     for (size_t i = 0; i < sizeof ages / sizeof ages[0]; i++) {
-        otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - ages[i], 1};
+        otok_rotation_in in = {4, 5, NOW, LONG_AGO, NOW - ages[i], 1, false};
         expect("under the limit", &in, &rules, OTOK_ROTATION_RETRY);
         in.retries = 2;
         expect("at the limit", &in, &rules, OTOK_ROTATION_EXHAUSTED);
         in.presented = 3;
         expect("older than the previous one", &in, &rules, OTOK_ROTATION_REUSE);
     }
-    otok_rotation_in closed = {4, 5, NOW, LONG_AGO, 0, 0};
+    otok_rotation_in closed = {4, 5, NOW, LONG_AGO, 0, 0, false};
     expect("closed", &closed, &rules, OTOK_ROTATION_REUSE);
 }
 END_TEST
@@ -203,7 +203,7 @@ START_TEST(rotation_switched_off_keeps_superseded_tokens_superseded)
 {
     otok_rules off = rules_that(false);
     for (uint32_t behind = 1; behind < 200; behind++) {
-        otok_rotation_in in = {500 - behind, 500, NOW, LONG_AGO, NOW - 13 * S, 0};
+        otok_rotation_in in = {500 - behind, 500, NOW, LONG_AGO, NOW - 13 * S, 0, false};
         expect("superseded", &in, &off, OTOK_ROTATION_REUSE);
     }
 }
@@ -237,7 +237,7 @@ START_TEST(current_token_is_kept_or_advanced_whatever_the_clocks_say)
     enum { N = sizeof times / sizeof times[0] };
     for (size_t i = 0; i < (size_t)N * N * N * 2; i++) {
         otok_rules rules = rules_that(i & 1);
-        otok_rotation_in in = {7, 7, times[i / 2 % N], times[i / 2 / N % N], times[i / 2 / N / N], 0};
+        otok_rotation_in in = {7, 7, times[i / 2 % N], times[i / 2 / N % N], times[i / 2 / N / N], 0, false};
         int got = otok_rotation_decide(&in, &rules);
         ck_assert_msg(got == OTOK_ROTATION_KEEP || (got == OTOK_ROTATION_ADVANCE && rules.rotates), "%s", name_of(got));
     }
@@ -254,13 +254,49 @@ START_TEST(extreme_clocks_neither_overflow_nor_revive)
         rules.retry_window_us = times[i / N / N % N] > 0 ? times[i / N / N] : 10 * S;
         rules.rotate_after_us = rules.clock_skew_us = INT64_MAX - 1;
         rules.retry_limit = 1;
-        otok_rotation_in in = {5, 7, times[i % N], LONG_AGO, times[i / N % N], 0};
+        otok_rotation_in in = {5, 7, times[i % N], LONG_AGO, times[i / N % N], 0, false};
         expect("two behind", &in, &rules, OTOK_ROTATION_REUSE);
         in.presented = 6;
         int got = otok_rotation_decide(&in, &rules);
         ck_assert_msg(got == OTOK_ROTATION_RETRY || got == OTOK_ROTATION_REUSE, "%s", name_of(got));
         in.presented = 8;
         expect("ahead", &in, &rules, OTOK_ROTATION_AHEAD);
+    }
+}
+END_TEST
+
+/*
+ * P4: while the first token of ours was never used, the one of another system that it stands for gets it again, whatever window
+ * and limit say; the answer to a first use that was lost is that of T2, and then it is reuse.
+ */
+START_TEST(token_of_another_system_is_good_until_its_successor_is_used)
+{
+    static const struct {
+        const char *what;
+        uint32_t presented, current;
+        int64_t age_us;
+        uint32_t retries;
+        int unused, used; /* what is expected before and after the first use of the current token */
+    } rows[] = {
+        {"adopted a moment ago", 0, 1, 0, 0, OTOK_ROTATION_RETRY, OTOK_ROTATION_RETRY},
+        {"adopted long ago", 0, 1, YEARS, 0, OTOK_ROTATION_RETRY, OTOK_ROTATION_REUSE},
+        {"no time of rotation", 0, 1, NEVER, 0, OTOK_ROTATION_RETRY, OTOK_ROTATION_REUSE},
+        {"a clock ten years ahead", 0, 1, -YEARS, 0, OTOK_ROTATION_RETRY, OTOK_ROTATION_RETRY},
+        {"retried up to the limit", 0, 1, 0, 3, OTOK_ROTATION_RETRY, OTOK_ROTATION_EXHAUSTED},
+        {"retried beyond it, late", 0, 1, YEARS, UINT32_MAX, OTOK_ROTATION_RETRY, OTOK_ROTATION_REUSE},
+        {"two behind", 0, 2, 0, 0, OTOK_ROTATION_REUSE, OTOK_ROTATION_REUSE},
+        {"the token of ours", 1, 1, 60 * S, 0, OTOK_ROTATION_ADVANCE, OTOK_ROTATION_ADVANCE},
+        {"the token of ours, young", 1, 1, S, 0, OTOK_ROTATION_KEEP, OTOK_ROTATION_KEEP},
+        {"from the future", 2, 1, 0, 0, OTOK_ROTATION_AHEAD, OTOK_ROTATION_AHEAD},
+    };
+    otok_rules rules = rules_that(true);
+    rules.retry_limit = 3;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        otok_rotation_in in = {rows[i].presented, rows[i].current, NOW, LONG_AGO, 0, rows[i].retries, true};
+        in.rotated_us = rows[i].age_us == NEVER ? 0 : NOW - rows[i].age_us;
+        expect(rows[i].what, &in, &rules, rows[i].unused);
+        in.unused = false;
+        expect(rows[i].what, &in, &rules, rows[i].used);
     }
 }
 END_TEST
@@ -286,8 +322,8 @@ START_TEST(rotation_follows_policy_and_kind_of_client)
         otok_rules rules;
         otok_policy_init(&policy, sizeof policy);
         policy.rotation = rows[i].rotation;
-        test_assert_code(OTOK_OK, otok_rules_of(&policy, rows[i].is_public, rows[i].is_bound, &rules, NULL));
-        otok_rotation_in in = {3, 3, NOW, LONG_AGO, NOW - OTOK_DAY_US, 0};
+        test_assert_code(OTOK_OK, otok_rules_of(&policy, NULL, rows[i].is_public, rows[i].is_bound, &rules, NULL));
+        otok_rotation_in in = {3, 3, NOW, LONG_AGO, NOW - OTOK_DAY_US, 0, false};
         ck_assert_msg(rules.rotates == rows[i].rotates, "row %zu", i);
         expect("by rules_of", &in, &rules, rows[i].rotates ? OTOK_ROTATION_ADVANCE : OTOK_ROTATION_KEEP);
     }
@@ -303,8 +339,8 @@ START_TEST(unlimited_retry_window_still_lets_the_token_rotate)
     policy.rotation = OTOK_ROTATION_ALWAYS;
     policy.retry_window_s = OTOK_UNLIMITED;
     policy.retry_limit = 3;
-    test_assert_code(OTOK_OK, otok_rules_of(&policy, true, false, &rules, NULL));
-    otok_rotation_in in = {3, 3, NOW, LONG_AGO, NOW - OTOK_DAY_US, 0};
+    test_assert_code(OTOK_OK, otok_rules_of(&policy, NULL, true, false, &rules, NULL));
+    otok_rotation_in in = {3, 3, NOW, LONG_AGO, NOW - OTOK_DAY_US, 0, false};
     expect("a day old", &in, &rules, OTOK_ROTATION_ADVANCE);
 }
 END_TEST
@@ -323,6 +359,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, rotation_time_far_in_the_future_neither_opens_older_tokens_nor_holds_up_rotation);
     tcase_add_test(tcase, current_token_is_kept_or_advanced_whatever_the_clocks_say);
     tcase_add_test(tcase, extreme_clocks_neither_overflow_nor_revive);
+    tcase_add_test(tcase, token_of_another_system_is_good_until_its_successor_is_used);
     tcase_add_test(tcase, rotation_follows_policy_and_kind_of_client);
     tcase_add_test(tcase, unlimited_retry_window_still_lets_the_token_rotate);
 }

@@ -3,10 +3,22 @@
  *
  * SPDX-License-Identifier: MIT
  */
+/* link: -Wl,--wrap=otok_malloc */
 #include "support/fixture.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* The linker brings the library's calls of otok_malloc() here. */
+void *__real_otok_malloc(size_t size);
+void *__wrap_otok_malloc(size_t size);
+
+static bool no_memory;
+
+void *__wrap_otok_malloc(size_t size)
+{
+    return no_memory ? NULL : __real_otok_malloc(size);
+}
 
 typedef struct answer {
     int rc;
@@ -174,6 +186,26 @@ START_TEST(scope_ends_with_its_length)
 }
 END_TEST
 
+/* B1 R3: without memory the answer is neither a scope nor that it was not granted. */
+START_TEST(scope_that_finds_no_memory_says_so)
+{
+    static const char *const asked[] = {NULL, "", "a", "b a"};
+    otok_error err = {0};
+    otok_buf buf;
+    no_memory = true;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        otok_buf_init(&buf, NULL, 0);
+        test_assert_code(OTOK_E_NOMEM, otok_scope_narrow(otok_str_of("a b"), asked[i], &buf, &err));
+        ck_assert_int_eq(err.code, OTOK_E_NOMEM);
+        otok_buf_free(&buf);
+    }
+    otok_buf_init(&buf, NULL, 0);
+    test_assert_code(OTOK_E_NOMEM, otok_scope_normalise("a b", &buf, &err));
+    otok_buf_free(&buf);
+    no_memory = false;
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, words_are_written_once_each_with_one_space_between);
@@ -184,6 +216,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, scope_covers_another_when_it_has_every_word);
     tcase_add_test(tcase, dropped_word_leaves_the_others_with_one_space_between);
     tcase_add_test(tcase, scope_ends_with_its_length);
+    tcase_add_test(tcase, scope_that_finds_no_memory_says_so);
 }
 
 int main(void)

@@ -53,6 +53,10 @@ START_TEST(every_error_code_has_name_word_and_status)
         {OTOK_E_SCOPE, "OTOK_E_SCOPE", "invalid_scope", 400},
         {OTOK_E_TARGET, "OTOK_E_TARGET", "invalid_target", 400},
         {OTOK_E_TOKEN_TYPE, "OTOK_E_TOKEN_TYPE", "unsupported_token_type", 400},
+        {OTOK_E_LIMIT, "OTOK_E_LIMIT", "invalid_grant", 400},
+        {OTOK_E_CONSENT, "OTOK_E_CONSENT", "invalid_grant", 400},
+        {OTOK_E_DENIED, "OTOK_E_DENIED", "invalid_grant", 400},
+        {OTOK_E_ONCE, "OTOK_E_ONCE", "invalid_grant", 400},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         int http = otok_error_http(codes[i].code);
@@ -73,7 +77,7 @@ END_TEST
 /* B1 */
 START_TEST(codes_that_are_none_are_named_so_and_are_no_success)
 {
-    static const int codes[] = {1, -6, -99, -43, 100000, INT32_MAX, INT32_MIN};
+    static const int codes[] = {1, -6, -99, -47, 100000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         ck_assert_str_eq(otok_error_name(codes[i]), "OTOK_E_?");
         ck_assert_int_ge(otok_error_http(codes[i]), 400);

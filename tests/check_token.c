@@ -1,3 +1,4 @@
+/* link: -Wl,--wrap=otok_mac,--wrap=otok_sha256 */
 /*
  * check_token.c - the offline token and the session id: one spelling, nothing that was not sealed, no store access for
  * a forgery.
@@ -10,6 +11,24 @@
 #include <string.h>
 
 #include "support/watch.h"
+
+/* A test says whether libcrypto fails from now on. */
+static bool crypto_fails;
+
+int __real_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+int __wrap_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+int __real_otok_sha256(const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+int __wrap_otok_sha256(const otok_str *parts, size_t n, uint8_t *out, otok_error *err);
+
+int __wrap_otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t *out, otok_error *err)
+{
+    return crypto_fails ? otok_fail(err, OTOK_E_CRYPTO, "no MAC today") : __real_otok_mac(key, parts, n, out, err);
+}
+
+int __wrap_otok_sha256(const otok_str *parts, size_t n, uint8_t *out, otok_error *err)
+{
+    return crypto_fails ? otok_fail(err, OTOK_E_CRYPTO, "no digest today") : __real_otok_sha256(parts, n, out, err);
+}
 
 static otok_token sample(void)
 {
@@ -185,6 +204,46 @@ START_TEST(anything_but_the_exact_form_is_refused)
         deform[i](text);
         ck_assert_msg(!otok_token_parse(text, &back), "deformation %zu is parsed", i);
     }
+    otok_mac_key_free(key);
+}
+END_TEST
+
+/* R1: a token is text, and of this format. */
+START_TEST(no_text_and_another_format_are_refused)
+{
+    char text[OTOK_TOKEN_CHARS + 1];
+    uint8_t bytes[60];
+    size_t len = sizeof bytes;
+    otok_presented back;
+    otok_mac_key *key = test_mac_key(1);
+    otok_token token = sample();
+    ck_assert(!otok_token_parse(NULL, &back));
+    test_assert_code(OTOK_OK, otok_token_print(&token, key, text, NULL));
+    ck_assert(otok_unbase64url(text + 5, 80, bytes, &len));
+    bytes[0] = 2;
+    otok_base64url(bytes, sizeof bytes, text + 5);
+    ck_assert(!otok_token_parse(text, &back));
+    otok_mac_key_free(key);
+}
+END_TEST
+
+/* Bad days: when libcrypto fails there is no token, no id, and no token is taken for good, nor for forged. */
+START_TEST(failing_crypto_is_told)
+{
+    char text[OTOK_TOKEN_CHARS + 1], none[OTOK_TOKEN_CHARS + 1] = "";
+    otok_presented back;
+    otok_id id;
+    otok_mac_key *key = test_mac_key(1);
+    otok_token token = sample();
+    test_assert_code(OTOK_OK, otok_token_print(&token, key, text, NULL));
+    ck_assert(otok_token_parse(text, &back));
+    crypto_fails = true;
+    test_assert_code(OTOK_E_CRYPTO, otok_token_print(&token, key, none, NULL));
+    ck_assert_str_eq(none, "");
+    test_assert_code(OTOK_E_CRYPTO, otok_token_verify(&back, key, NULL));
+    test_assert_code(OTOK_E_CRYPTO, otok_token_session_id(&token, otok_str_of("realm"), &id, NULL));
+    crypto_fails = false;
+    test_assert_code(OTOK_OK, otok_token_verify(&back, key, NULL));
     otok_mac_key_free(key);
 }
 END_TEST
@@ -369,6 +428,7 @@ START_TEST(session_id_has_one_spelling)
         accepted += otok_session_id_parse(text, &back);
     }
     ck_assert_uint_eq(accepted, 4);
+    ck_assert(!otok_session_id_parse(NULL, &back));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         ck_assert_msg(!otok_session_id_parse(bad[i], &back), "'%s' is parsed", bad[i]);
 }
@@ -380,6 +440,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, token_is_a_function_of_its_fields_and_key);
     tcase_add_test(tcase, token_under_another_key_does_not_verify);
     tcase_add_test(tcase, anything_but_the_exact_form_is_refused);
+    tcase_add_test(tcase, no_text_and_another_format_are_refused);
+    tcase_add_test(tcase, failing_crypto_is_told);
     tcase_add_test(tcase, every_flipped_bit_is_refused_without_store_access);
     tcase_add_test(tcase, every_flipped_encoded_bit_is_refused_without_store_access);
     tcase_add_test(tcase, deformed_token_is_refused_without_store_access);

@@ -163,7 +163,7 @@ START_TEST(binding_that_is_not_known_is_refused)
     otok_record record = *session.record;
     otok_seal_scope scope = otok_seal_scope_of(&record);
     otok_buf_init(&body, NULL, 0);
-    const otok_realm_key *key = f->service->active;
+    const otok_realm_key *key = otok_service_now_keys(f->service)->active;
     test_assert_code(OTOK_OK, otok_body_print(&session.body, &scope, key->id, key->seal, &body, &err));
     record.body = (otok_str){body.data, body.len};
     put(f, &record);

@@ -5,12 +5,13 @@
  * line act for a user who is not there, for months, across logouts and restarts.  A server links this library to issue,
  * refresh, revoke and list them:
  *
- *     1  conventions and errors              6  issue
- *     2  keyring                             7  refresh
- *     3  store                               8  revoke: by token, session, filter; cutoffs
- *     4  service, policy, callbacks,         9  list and count
- *        events                             10  sweep
- *     5  offline_access: who may have it
+ *     1  conventions and errors                    8  introspect
+ *     2  keyring, and how its keys are rotated     9  revoke: by token, session, filter; cutoffs; logout
+ *     3  store                                    10  consents
+ *     4  service, policy, callbacks, events       11  list, count, change
+ *     5  offline_access: who may have it          12  export and erase a subject
+ *     6  issue                                    13  sweep
+ *     7  refresh                                  14  outbox and counters
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
@@ -91,7 +92,11 @@ enum {
     OTOK_E_SCOPE = -39,           /* asks for more scope than was granted */
     OTOK_E_TARGET = -40,          /* asks for a resource that was not granted (RFC 8707) */
     OTOK_E_TOKEN_TYPE = -41,      /* revocation of this token: off, or not for this client (RFC 7009 section 2.2.1) */
-    OTOK_E_UNAUTHORIZED_CLIENT = -42 /* another client's token, at a revocation: unauthorized_client */
+    OTOK_E_UNAUTHORIZED_CLIENT = -42, /* another client's token, at a revocation; or a client that the policy refuses */
+    OTOK_E_LIMIT = -43,               /* the subject has as many sessions with this client as the policy allows */
+    OTOK_E_CONSENT = -44,             /* the user's consent is gone: invalid_grant */
+    OTOK_E_DENIED = -45,              /* the host's authorize callback said no: invalid_grant */
+    OTOK_E_ONCE = -46                 /* otok_grant.once_key was used before: invalid_grant (RFC 6749 section 4.1.2) */
 };
 
 /* 512 bytes for ever.  Never holds a token, a handle or a key. */
@@ -150,6 +155,73 @@ int otok_keyring_jwks(const otok_keyring *keyring, char **out, otok_error *err);
 
 /* Releases a reference; keys are wiped with the last one.  Since 0.1. */
 void otok_keyring_free(otok_keyring *keyring);
+
+/* What a key is for, and where it stands. */
+enum { OTOK_KEY_SIGNING = 1, OTOK_KEY_TOKEN = 2 };
+enum {
+    OTOK_KEY_NEXT = 1,   /* published and accepted, makes nothing yet */
+    OTOK_KEY_ACTIVE = 2, /* one of each use */
+    OTOK_KEY_RETIRED = 3 /* accepted, makes nothing any more */
+};
+
+typedef struct otok_key {
+    size_t size;
+    const char *kid;   /* RFC 7638 thumbprint, 43 characters; of a MAC key too */
+    int32_t use;       /* OTOK_KEY_SIGNING or OTOK_KEY_TOKEN */
+    int32_t state;     /* OTOK_KEY_NEXT, _ACTIVE, _RETIRED */
+    int32_t algorithm; /* OTOK_ALG_... of a signing key; 0 */
+    int32_t token_id;  /* of a MAC key, 1 to 255: stands in every token; 0 */
+    int32_t external;  /* 1: its private half is elsewhere; see otok_callbacks.sign */
+    int32_t unused;
+    int64_t created_us;
+    uint64_t
+        sessions; /* otok_service_keys(): whose offline token was last presented, or which is sealed, under this MAC key */
+} otok_key;
+
+typedef struct otok_key_list {
+    size_t size;
+    const otok_key *const *keys;
+    size_t count;
+} otok_key_list;
+
+/* The keys of a keyring, signing keys first.  Freed with otok_key_list_free().  OTOK_E_INVALID, OTOK_E_NOMEM.  Since 0.1. */
+int otok_keyring_keys(const otok_keyring *keyring, otok_key_list **out, otok_error *err);
+void otok_key_list_free(otok_key_list *list);
+
+/*
+ * Rotation in three steps, with time between them.  ADD a next key; once every process and every client that caches the JWKS has
+ * it, ACTIVATE it, and the active one is retired; once nothing is left under that (a signing key: after the longest lifetime of
+ * an access token; a MAC key: when otok_service_keys() counts no session), DROP it.  Nobody is logged out before DROP; a token
+ * under a dropped key is OTOK_E_TOKEN_INVALID.
+ */
+enum { OTOK_KEY_STEP_ADD = 1, OTOK_KEY_STEP_ACTIVATE = 2, OTOK_KEY_STEP_DROP = 3 };
+
+typedef struct otok_key_change {
+    size_t size;
+    int32_t step;      /* OTOK_KEY_STEP_... */
+    int32_t use;       /* OTOK_KEY_SIGNING or OTOK_KEY_TOKEN */
+    int32_t algorithm; /* ADD of a signing key: OTOK_ALG_... */
+    int32_t unused;    /* 0 */
+    const char *kid;   /* ACTIVATE: default the only next key; DROP: required, and not the active one's */
+    const char *jwk;   /* ADD of a signing key whose private half is elsewhere: its public JWK with `alg` (RFC 7517) */
+} otok_key_change;
+
+void otok_key_change_init(otok_key_change *change, size_t size);
+
+/*
+ * Makes one step, and a new keyring of it; the old one stays as it is.  OTOK_E_INVALID; OTOK_E_NOT_FOUND (no such key, or no
+ * next one); OTOK_E_STATE (64 keys of a use are the most; the active one is not dropped); OTOK_E_KEY (a `jwk` that is none).
+ * Since 0.1.
+ */
+int otok_keyring_change(const otok_keyring *keyring, const otok_key_change *change, otok_keyring **out,
+                        otok_error *err);
+
+/*
+ * The same to a keyring file: read, changed and written under a lock, so that two administrators at once lose nothing.  `out` (may
+ * be NULL) is the keyring as it is on disk now.  Errors: also those of otok_keyring_load() and otok_keyring_save().  Since 0.1.
+ */
+int otok_keyring_change_file(const char *path, const char *token_keys_path, const otok_key_change *change,
+                             otok_keyring **out, otok_error *err);
 
 /* ============================================================================================================ 3  store */
 
@@ -247,36 +319,97 @@ typedef struct otok_policy {
     int32_t access_token_revocation; /* OTOK_OFF: an access token cannot be revoked, unsupported_token_type */
     int64_t access_token_lifetime_s; /* default 300 s; never beyond the session's end */
     int64_t id_token_lifetime_s;     /* default: as the access token */
+
+    int32_t public_clients;    /* OTOK_OFF: refused, OTOK_E_UNAUTHORIZED_CLIENT */
+    int32_t sender_constraint; /* OTOK_ON: sessions without one are refused, OTOK_E_SENDER; default off */
+    int32_t consent;           /* OTOK_ON: a refresh needs a consent (chapter 10) that covers its scopes; default off */
+
+    /*
+     * Live sessions of one kind that a subject may have with a client; default unlimited.  At the limit a new one ends the oldest by
+     * start, at most 32 in one issue, or is refused, OTOK_E_LIMIT.
+     */
+    int32_t at_session_limit; /* OTOK_AT_LIMIT_... */
+    int64_t session_limit;
+
+    /*
+     * The same otok_grant.once_key gets the same session again for once_window_s (default 60 s), while its first token has not been
+     * superseded.  Later it is refused, OTOK_E_ONCE, and its session ended, for once_keep_s (default 1 day, at least the window).
+     */
+    int64_t once_window_s;
+    int64_t once_keep_s;
+    int32_t once_reuse; /* OTOK_REUSE_END_SESSION, the default, or OTOK_REUSE_REJECT */
+    int32_t unused;     /* 0 */
 } otok_policy;
 
 void otok_policy_init(otok_policy *policy, size_t size);
 
+/* What happens at session_limit. */
+enum { OTOK_AT_LIMIT_DEFAULT = 0, OTOK_AT_LIMIT_EVICT = 1, OTOK_AT_LIMIT_REFUSE = 2 };
+
+/*
+ * Presets.  KEYCLOAK: no rotation; a window of 10 s if it is switched on.  BCP: RFC 9700, which are the defaults.  FAPI2 (FAPI 2.0
+ * Security Profile section 5.3.2.1): no rotation; neither public clients nor sessions without sender constraint.
+ */
+enum { OTOK_PRESET_KEYCLOAK = 1, OTOK_PRESET_BCP = 2, OTOK_PRESET_FAPI2 = 3 };
+
+/*
+ * Sets the members that a preset speaks of, and leaves the others.  `policy` must have been initialised.  OTOK_E_INVALID.
+ * Since 0.1.
+ */
+int otok_policy_preset(otok_policy *policy, int32_t preset, otok_error *err);
+
+/*
+ * The most that client_policy can give a client: where a client's policy has more, this counts.  0: no ceiling.
+ */
+typedef struct otok_ceilings {
+    size_t size;
+    int64_t idle_timeout_s;
+    int64_t max_lifetime_s;
+    int64_t retry_window_s;
+    int64_t access_token_lifetime_s;
+    int64_t id_token_lifetime_s;
+    int64_t session_limit;
+} otok_ceilings;
+
+void otok_ceilings_init(otok_ceilings *ceilings, size_t size);
+
 /* What happened. */
 enum {
     OTOK_EVENT_ISSUED = 1,
-    OTOK_EVENT_REFRESHED = 2,        /* with or without rotation: see generation */
-    OTOK_EVENT_RETRIED = 3,          /* the previous token got its successor again */
-    OTOK_EVENT_REFUSED = 4,          /* a token with a good MAC; reason: OTOK_E_... */
-    OTOK_EVENT_REUSE = 5,            /* an older token; distance: how many generations */
-    OTOK_EVENT_REVOKED = 6,          /* reason: OTOK_REVOKED_... */
-    OTOK_EVENT_EXPIRED = 7,          /* removed by the sweeper; reason: OTOK_E_TOKEN_EXPIRED */
-    OTOK_EVENT_CUTOFF = 8,           /* a cutoff was set: cutoff_us, and the names that it is for */
-    OTOK_EVENT_STORE_ROLLED_BACK = 9 /* a token from the future came: the store was restored from an older backup */
+    OTOK_EVENT_REFRESHED = 2,         /* with or without rotation: see generation */
+    OTOK_EVENT_RETRIED = 3,           /* the previous token got its successor again */
+    OTOK_EVENT_REFUSED = 4,           /* a token with a good MAC; reason: OTOK_E_... */
+    OTOK_EVENT_REUSE = 5,             /* an older token; distance: how many generations */
+    OTOK_EVENT_REVOKED = 6,           /* reason: OTOK_REVOKED_... */
+    OTOK_EVENT_EXPIRED = 7,           /* removed by the sweeper; reason: OTOK_E_TOKEN_EXPIRED */
+    OTOK_EVENT_CUTOFF = 8,            /* a cutoff was set: cutoff_us, and the names that it is for */
+    OTOK_EVENT_STORE_ROLLED_BACK = 9, /* a token from the future came: the store was restored from an older backup */
+    OTOK_EVENT_EVICTED = 10,          /* ended by a newer session at policy.session_limit */
+    OTOK_EVENT_CONSENT_GRANTED = 11,  /* or changed; scope */
+    OTOK_EVENT_CONSENT_REVOKED = 12,
+    OTOK_EVENT_OUTBOX_OVERFLOW = 13 /* in the outbox only: from here on events are missing (chapter 14) */
 };
 
 /* Why a session was revoked. */
 enum {
-    OTOK_REVOKED_BY_TOKEN = 1,   /* otok_revoke_token() */
-    OTOK_REVOKED_BY_SESSION = 2, /* otok_revoke_session() */
-    OTOK_REVOKED_BY_FILTER = 3,  /* otok_revoke_matching() */
-    OTOK_REVOKED_BY_CUTOFF = 4,  /* removed by the sweeper behind a cutoff */
-    OTOK_REVOKED_BY_REUSE = 5    /* a superseded token came back */
+    OTOK_REVOKED_BY_TOKEN = 1,       /* otok_revoke_token() */
+    OTOK_REVOKED_BY_SESSION = 2,     /* otok_revoke_session() */
+    OTOK_REVOKED_BY_FILTER = 3,      /* otok_revoke_matching() */
+    OTOK_REVOKED_BY_CUTOFF = 4,      /* removed by the sweeper behind a cutoff */
+    OTOK_REVOKED_BY_REUSE = 5,       /* a superseded token came back */
+    OTOK_REVOKED_BY_CONSENT = 6,     /* otok_consent_revoke() */
+    OTOK_REVOKED_BY_LOGOUT = 7,      /* otok_logout() */
+    OTOK_REVOKED_BY_REPLACEMENT = 8, /* otok_grant.replaces */
+    OTOK_REVOKED_BY_HOST = 9,        /* the authorize callback */
+    OTOK_REVOKED_BY_ONCE = 10,       /* otok_grant.once_key came back (RFC 6749 section 4.1.2) */
+    OTOK_REVOKED_BY_ERASURE = 11     /* otok_erase() */
 };
 
 /* Marks of an event. */
 enum {
-    OTOK_EVENT_OTHER_IP = 1,        /* a retry from another IP address than the rotation's */
-    OTOK_EVENT_OTHER_USER_AGENT = 2 /* or with another user agent: a thief may be keeping the victim's rhythm */
+    OTOK_EVENT_OTHER_IP = 1,         /* a retry from another IP address than the rotation's */
+    OTOK_EVENT_OTHER_USER_AGENT = 2, /* or with another user agent: a thief may be keeping the victim's rhythm */
+    OTOK_EVENT_ADOPTED = 4           /* issued for a token of another system, see otok_callbacks.adopt */
 };
 
 typedef struct otok_event {
@@ -296,7 +429,72 @@ typedef struct otok_event {
     uint32_t marks;      /* OTOK_EVENT_OTHER_... */
     int32_t grant_type;
     int64_t cutoff_us;
+    const char *scope; /* of a consent, or NULL */
+    const char
+        *event_id; /* the same in callback and outbox, and in no other event; NULL for one that is not in the outbox */
+    int32_t kind;  /* OTOK_SESSION_... */
+    int32_t unused;
 } otok_event;
+
+/* What is to be answered, of which the host is asked whether it agrees. */
+enum {
+    OTOK_PURPOSE_ISSUE = 1,
+    OTOK_PURPOSE_REFRESH = 2,
+    OTOK_PURPOSE_RETRY = 3,     /* the same answer as a moment ago */
+    OTOK_PURPOSE_INTROSPECT = 4 /* whether it is live */
+};
+
+struct otok_session; /* chapter 11 */
+struct otok_peer;    /* chapter 6 */
+struct otok_legacy;  /* chapter 7 */
+
+/* A use of a session.  It lives until the callback returns. */
+typedef struct otok_use {
+    size_t size;
+    int32_t purpose;  /* OTOK_PURPOSE_... */
+    uint32_t attempt; /* 1; more when others were faster, and everything was read again */
+    const struct otok_session *session;
+    const char *scope;           /* of this answer */
+    const char *const *audience; /* of its access token */
+    size_t audience_count;
+    const struct otok_peer *peer; /* never NULL */
+} otok_use;
+
+/*
+ * What the host says to a use; what is handed in is copied.  Each returns OTOK_OK or OTOK_E_INVALID, OTOK_E_NOMEM; an error that the
+ * callback passes over fails the request all the same.  Only inside the callback that was given the answer.  Since 0.1.
+ */
+typedef struct otok_answer otok_answer;
+
+/*
+ * Refuses: `code` is OTOK_E_DENIED (invalid_grant) or another code from OTOK_E_TOKEN_INVALID down, whose error goes on the wire, or
+ * OTOK_E_BUSY (503).  `description` (may be NULL) becomes the message.  The token stays unconsumed.
+ */
+int otok_answer_refuse(otok_answer *answer, int32_t code, const char *description);
+/* Refuses and ends the session: OTOK_REVOKED_BY_HOST. */
+int otok_answer_end_session(otok_answer *answer);
+/* Narrows the scope, or the audience; what was not in it is OTOK_E_INVALID. */
+int otok_answer_set_scope(otok_answer *answer, const char *scope);
+int otok_answer_set_audience(otok_answer *answer, const char *const *audience, size_t count);
+/*
+ * Extra claims: a JSON object with the bounds of otok_grant.claims.  Those of the access token replace the grant's; those of the
+ * ID token are added.  Reserved names (see otok_grant.claims) are OTOK_E_INVALID.
+ */
+int otok_answer_set_access_claims(otok_answer *answer, const char *json);
+int otok_answer_set_id_claims(otok_answer *answer, const char *json);
+
+/* What otok_callbacks.sign is to sign. */
+typedef struct otok_sign_request {
+    size_t size;
+    const char *kid;
+    int32_t algorithm; /* OTOK_ALG_... */
+    int32_t unused;
+    const void *data;
+    size_t data_len;
+} otok_sign_request;
+
+/* A token of another system in the making; see otok_legacy_set(). */
+typedef struct otok_adoption otok_adoption;
 
 /*
  * What the host tells the library.  All optional, called with no lock held and outside any store transaction, from the thread
@@ -311,6 +509,25 @@ typedef struct otok_callbacks {
     int (*client_policy)(void *user, const char *client_id, otok_policy *policy);
     /* Told after the commit. */
     void (*event)(void *user, const otok_event *event);
+    /*
+     * Asked before an answer is made, after every check of the library: is the user enabled, the client there, the role still
+     * given?  It agrees unless it says otherwise in `answer`.  0; anything else fails the request, OTOK_E_CALLBACK, the session as
+     * before.
+     */
+    int (*authorize)(void *user, const otok_use *use, otok_answer *answer);
+    /* Asked for claims, after authorize, with the scope that was left; not when introspecting.  Returns as authorize does. */
+    int (*claims)(void *user, const otok_use *use, otok_answer *answer);
+    /*
+     * Given a token that is not this library's, and the client that presents it, which the host has authenticated: when it is a
+     * valid token of the system before, calls otok_legacy_set().  0 either way; anything else fails the request, OTOK_E_CALLBACK.
+     */
+    int (*adopt)(void *user, const char *token, const char *client_id, otok_adoption *adoption);
+    /*
+     * Signs with an external key (HSM, PKCS#11, KMS): writes a JOSE signature (RFC 7518 section 3; ES256: r || s, 64 bytes) to
+     * `signature`, and its length to `*len`, which holds the room, 1024.  0; anything else fails the request, OTOK_E_CALLBACK.
+     * What it made is verified before it is used.
+     */
+    int (*sign)(void *user, const otok_sign_request *request, uint8_t *signature, size_t *len);
 } otok_callbacks;
 
 void otok_callbacks_init(otok_callbacks *callbacks, size_t size);
@@ -329,6 +546,8 @@ typedef struct otok_config {
     const otok_callbacks *callbacks; /* copied */
     void *user;                      /* handed to each callback */
     int64_t deadline_ms;             /* after so long over all attempts a call answers OTOK_E_BUSY; default 10000 */
+    const otok_ceilings *ceilings;   /* copied; default: none */
+    uint64_t outbox_limit; /* commits whose events the outbox holds at most; default 0: no outbox (chapter 14) */
 } otok_config;
 
 void otok_config_init(otok_config *config, size_t size);
@@ -345,6 +564,25 @@ int otok_service_open(const otok_config *config, otok_store *store, otok_keyring
 
 /* Ends a service; no call may be running in it.  Takes NULL.  Since 0.1. */
 void otok_service_close(otok_service *service);
+
+/*
+ * Goes on with another keyring, from the next call on; the keys before it are wiped when the service is closed.
+ * OTOK_E_INVALID, OTOK_E_KEY (an external key without otok_callbacks.sign), OTOK_E_NOMEM, OTOK_E_CRYPTO.  Since 0.1.
+ */
+int otok_service_set_keyring(otok_service *service, otok_keyring *keyring, otok_error *err);
+
+/*
+ * Reads the keyring's file again; nothing happens when it has not changed.  A service also does so by itself, at most once a
+ * second, when it meets a key that it does not know.  OTOK_E_UNSUPPORTED when the keyring came from no file; and what
+ * otok_keyring_load() and otok_service_set_keyring() return, the service going on as before.  Since 0.1.
+ */
+int otok_service_reload_keyring(otok_service *service, otok_error *err);
+
+/*
+ * The keys in use, and how many sessions of this realm need each MAC key, by a walk over all of them.  Freed with
+ * otok_key_list_free().  Since 0.1.
+ */
+int otok_service_keys(otok_service *service, otok_key_list **out, otok_error *err);
 
 /* =================================================================================================== 5  offline_access */
 
@@ -457,6 +695,12 @@ enum {
 };
 
 /*
+ * Kinds of session.  An OFFLINE one survives logout.  A LOGIN one, of an ordinary refresh token, is ended by the logout of its
+ * `sid`, which it must have, or of its subject.
+ */
+enum { OTOK_SESSION_OFFLINE = 0, OTOK_SESSION_LOGIN = 1 };
+
+/*
  * What the host has verified in a request: proofs of possession as base64url SHA-256 thumbprints (43 characters), and where it
  * came from.  NULL where there was none.
  */
@@ -490,15 +734,28 @@ typedef struct otok_grant {
     /*
      * Extra claims of access tokens: a JSON object of at most 16 KiB, whose members go in as they are written.  Refused are iss,
      * sub, aud, exp, nbf, iat, jti, client_id, scope, auth_time, acr, amr, sid, cnf, act, nonce, azp, at_hash, c_hash, s_hash,
-     * typ, token_use, events and authorization_details.
+     * typ, token_use, events, authorization_details, active and token_type.
      */
     const char *claims;
     const char *label;      /* a name for the device that the user recognises; at most 512 bytes */
     const otok_peer *peer;  /* where the request came from */
     int32_t binding;        /* OTOK_BINDING_...; the peer must have proven the key or certificate */
-    int32_t unused;         /* 0 */
+    int32_t kind;           /* OTOK_SESSION_... */
     int64_t idle_timeout_s; /* tighter limits of this session; looser ones have no effect */
     int64_t max_lifetime_s;
+    const char *authorization_details; /* RFC 9396: a JSON array of objects with a `type`, at most 16 KiB */
+    const char *act; /* who acts for the subject (RFC 8693 section 4.1): a JSON object, at most 4 KiB */
+    /*
+     * The session that this one takes the place of, ended in the same commit (step-up, a new login on the same device).  It must be of
+     * the same subject and client; one that has ended already is no error.
+     */
+    const char *replaces;
+    /*
+     * Makes a lost response harmless: what this grant came from and is good for once, such as a hash of the authorization code; at
+     * most 255 bytes.  The same key from the same client and subject is answered with the same session and token, for
+     * policy.once_window_s.
+     */
+    const char *once_key;
 } otok_grant;
 
 void otok_grant_init(otok_grant *grant, size_t size);
@@ -508,7 +765,8 @@ enum {
     OTOK_OUTCOME_ISSUED = 1,
     OTOK_OUTCOME_KEPT = 2,     /* the same generation comes back */
     OTOK_OUTCOME_ADVANCED = 3, /* rotated */
-    OTOK_OUTCOME_RETRIED = 4   /* the successor of a moment ago, again */
+    OTOK_OUTCOME_RETRIED = 4,  /* the answer of a moment ago, again */
+    OTOK_OUTCOME_ADOPTED = 5   /* issued for a token of another system */
 };
 
 /* Wiped and freed with otok_tokens_free(). */
@@ -530,7 +788,8 @@ void otok_tokens_free(otok_tokens *tokens);
 
 /*
  * Issues a session: when this returns OTOK_OK it is on stable storage.
- * OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK, OTOK_E_CRYPTO, and the store's.  On OTOK_E_UNCERTAIN a session that nobody
+ * OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK, OTOK_E_CRYPTO; OTOK_E_LIMIT; OTOK_E_ONCE; OTOK_E_UNAUTHORIZED_CLIENT and
+ * OTOK_E_SENDER, as the policy says; what the authorize callback says; and the store's.  On OTOK_E_UNCERTAIN a session that nobody
  * holds a token of may be left behind; the sweeper removes it.  Since 0.1.
  */
 int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err);
@@ -560,7 +819,75 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size);
  */
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err);
 
-/* =========================================================================================================== 8  revoke */
+/*
+ * A token of another system, such as the offline token of a Keycloak that this library takes the place of, is adopted at its first
+ * refresh: see otok_callbacks.adopt.  It counts as generation 0 of the session that is made, whose first token is generation 1;
+ * until that is used, it is answered with that again; from then on it is superseded like any other.
+ */
+typedef struct otok_legacy {
+    size_t size;
+    const char *id;     /* required: of its session, the same for every spelling of the token; at most 255 bytes */
+    int64_t started_us; /* required: when that session began; cutoffs and the maximum lifetime count from it */
+    int64_t ends_us;    /* when the token ends; 0 or OTOK_UNLIMITED: never.  Until then its id is remembered */
+    /*
+     * Required: what it holds.  A `binding` to a key or certificate is to the one in `peer`; of `peer` nothing else is looked at,
+     * and nonce, replaces and once_key are not.
+     */
+    const otok_grant *grant;
+} otok_legacy;
+
+void otok_legacy_init(otok_legacy *legacy, size_t size);
+
+/* Says what a token is; copies.  To be called inside the callback, once.  OTOK_E_INVALID, OTOK_E_NOMEM.  Since 0.1. */
+int otok_legacy_set(otok_adoption *adoption, const otok_legacy *legacy, otok_error *err);
+
+/* ======================================================================================================  8  introspect */
+
+/* A request of RFC 7662. */
+typedef struct otok_introspect_request {
+    size_t size;
+    const char *token;     /* required: offline or access token */
+    const char *client_id; /* required: who asks, as the host has authenticated it */
+    const char *const
+        *resource;         /* what else it answers to: an access token is shown to its client and to its audience */
+    size_t resource_count; /* at most 16 */
+    int32_t client_type;   /* OTOK_CLIENT_... */
+    int32_t unused;        /* 0 */
+    const otok_peer *peer; /* where the request came from */
+} otok_introspect_request;
+
+void otok_introspect_request_init(otok_introspect_request *request, size_t size);
+
+/* What a token is. */
+enum { OTOK_TOKEN_OFFLINE = 1, OTOK_TOKEN_ACCESS = 2 };
+
+/* Of what is not active, nothing but response_json is told.  Freed with otok_introspection_free(). */
+typedef struct otok_introspection {
+    size_t size;
+    int32_t active;
+    int32_t token;          /* OTOK_TOKEN_...; 0 */
+    const char *session_id; /* these four are NULL when it is not active */
+    const char *subject;
+    const char *client_id;
+    const char *scope;
+    int64_t expires_us;        /* OTOK_UNLIMITED; 0 when it is not active */
+    const char *response_json; /* RFC 7662 section 2.2; {"active":false} and nothing else */
+} otok_introspection;
+
+void otok_introspection_free(otok_introspection *introspection);
+
+/*
+ * Tells about a token: an offline one to its own client, an access token to its client and its audience; anything else is not
+ * active.  An access token is active while its session lives, however that ended.  Nothing is consumed, and a superseded token is
+ * no reuse here.  A failure of store or callback is an error, never "not active".  Since 0.1.
+ */
+int otok_introspect(otok_service *service, const otok_introspect_request *request, otok_introspection **out,
+                    otok_error *err);
+
+/* Whether a refresh of that session would succeed, for hosts that mint their own access tokens; 0 for an unknown one.  Since 0.1. */
+int otok_session_is_live(otok_service *service, const char *session_id, int32_t *live, otok_error *err);
+
+/* =========================================================================================================== 9  revoke */
 
 /* A request of RFC 7009. */
 typedef struct otok_revoke_request {
@@ -621,7 +948,44 @@ int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at
 /* Where a cutoff stands; OTOK_E_NOT_FOUND when none was set for exactly that scope.  Since 0.1. */
 int otok_cutoff_get(otok_service *service, const otok_filter *filter, int64_t *effective_us, otok_error *err);
 
-/* =================================================================================================== 9  list and count */
+/*
+ * Logout (OpenID Connect Back-Channel Logout 1.0): ends the login-bound sessions that match, by a cutoff for them, as
+ * otok_revoke_matching() does; no later login revives one.  Offline sessions live on, unless `revoke_offline_access` is 1, the
+ * event member of that name.  `ended` (may be NULL) is how many this call removed.  Since 0.1.
+ */
+int otok_logout(otok_service *service, const otok_filter *filter, int32_t revoke_offline_access, uint64_t *ended,
+                otok_error *err);
+
+/* =======================================================================================================  10  consents */
+
+/* What a subject has allowed a client.  Freed with otok_consent_free(). */
+typedef struct otok_consent {
+    size_t size;
+    const char *subject;
+    const char *client_id;
+    const char *scope;
+    int64_t granted_us; /* the first time */
+    int64_t updated_us;
+} otok_consent;
+
+void otok_consent_free(otok_consent *consent);
+
+/* Saves a consent; the scopes replace those before.  OTOK_E_INVALID, and the store's.  Since 0.1. */
+int otok_consent_put(otok_service *service, const char *subject, const char *client_id, const char *scope,
+                     otok_error *err);
+
+/* OTOK_E_NOT_FOUND when there is none.  Since 0.1. */
+int otok_consent_get(otok_service *service, const char *subject, const char *client_id, otok_consent **out,
+                     otok_error *err);
+
+/*
+ * Revokes a consent and ends that subject's sessions with that client, in one commit, and also when there was no consent.
+ * `revoked` (may be NULL) is how many sessions this call removed.  Since 0.1.
+ */
+int otok_consent_revoke(otok_service *service, const char *subject, const char *client_id, uint64_t *revoked,
+                        otok_error *err);
+
+/* =================================================================================================  11  list and count */
 
 /* A session as lists show it.  Never a token. */
 typedef struct otok_session {
@@ -644,8 +1008,11 @@ typedef struct otok_session {
     int64_t idle_expires_us; /* OTOK_UNLIMITED */
     int64_t max_expires_us;  /* OTOK_UNLIMITED */
     uint32_t generation;
-    uint32_t retries; /* of the current generation, where the policy counts them */
-    int32_t state;    /* OTOK_OK while it is live; otherwise OTOK_E_TOKEN_EXPIRED or OTOK_E_TOKEN_REVOKED */
+    uint32_t retries;  /* of the current generation, where the policy counts them */
+    int32_t state;     /* OTOK_OK while it is live; otherwise OTOK_E_TOKEN_EXPIRED or OTOK_E_TOKEN_REVOKED */
+    int32_t kind;      /* OTOK_SESSION_... */
+    const char *sub;   /* on the wire */
+    const char *notes; /* of the host, a JSON object; may be NULL */
 } otok_session;
 
 typedef struct otok_page {
@@ -686,7 +1053,48 @@ void otok_session_free(otok_session *session);
 int otok_count(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
 int otok_count_live(otok_service *service, const otok_filter *filter, uint64_t *out, otok_error *err);
 
-/* =========================================================================================================== 10  sweep */
+/* What can be changed of a session. */
+typedef struct otok_session_change {
+    size_t size;
+    const char *session_id; /* required */
+    const char *label;      /* at most 512 bytes; "": none; NULL: as it is */
+    const char *notes;      /* a JSON object, at most 2 KiB, shown to nobody but the host; "": none; NULL: as it is */
+} otok_session_change;
+
+void otok_session_change_init(otok_session_change *change, size_t size);
+
+/* OTOK_E_NOT_FOUND, OTOK_E_INVALID.  Since 0.1. */
+int otok_session_update(otok_service *service, const otok_session_change *change, otok_error *err);
+
+typedef struct otok_consent_page {
+    size_t size;
+    const otok_consent *const *consents;
+    size_t count;
+    const char *next_cursor; /* NULL at the end.  A page may be short, even empty, and still have one */
+} otok_consent_page;
+
+/* A page of the consents of a subject, of a client, or of the realm, as otok_list().  Since 0.1. */
+int otok_consent_list(otok_service *service, const otok_list_request *request, otok_consent_page **out,
+                      otok_error *err);
+void otok_consent_page_free(otok_consent_page *page);
+
+/* ================================================================================================  12  export and erase */
+
+/*
+ * Everything that is held about a subject, as JSON: sessions, consents, cutoffs, once keys, adopted tokens, and events in the
+ * outbox.  No token, no handle.  Freed with otok_string_free().  Since 0.1.
+ */
+int otok_subject_export(otok_service *service, const char *subject, char **out, otok_error *err);
+
+/*
+ * Removes everything that is held about a subject, a client, or the whole realm (one of the three, or OTOK_E_INVALID): sessions,
+ * consents, once keys, adopted tokens, events in the outbox.  What is left is the cutoff, with no name in it, so that no token of
+ * before comes back, and a client that is made again inherits nothing.  It may be interrupted and repeated.  `erased` (may be
+ * NULL): how many records this call removed, also when it fails midway.  Since 0.1.
+ */
+int otok_erase(otok_service *service, const otok_filter *filter, uint64_t *erased, otok_error *err);
+
+/* =========================================================================================================== 13  sweep */
 
 typedef struct otok_sweep_result {
     size_t size;
@@ -705,6 +1113,64 @@ void otok_sweep_result_init(otok_sweep_result *result, size_t size);
  * `result` may be NULL.  Since 0.1.
  */
 int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result, otok_error *err);
+
+/* =============================================================================================  14  outbox and counters */
+
+/*
+ * With otok_config.outbox_limit, the events of what changes state (issued, rotated, reuse, revoked, evicted, expired, cutoff,
+ * consents, store rolled back) are also records of their own, in the same commit: whoever reads them misses none, crash or not.
+ * At least once: an event may come again until it is acknowledged, with the same event_id.
+ *
+ * When the outbox is full, the events of a commit are left out, and OTOK_EVENT_OUTBOX_OVERFLOW is there instead.  Its reader notes
+ * that he has to compare everything, acknowledges, and then compares: what is missed later makes an overflow of its own.
+ */
+typedef struct otok_outbox_batch {
+    size_t size;
+    const otok_event *const *events; /* about in the order of time */
+    size_t count;
+} otok_outbox_batch;
+
+/*
+ * Reads the oldest events, those of at most `limit` commits (0: 100; at most 1000).  Freed with otok_outbox_batch_free().
+ * OTOK_E_INVALID, and the store's.  Since 0.1.
+ */
+int otok_outbox_read(otok_service *service, uint32_t limit, otok_outbox_batch **out, otok_error *err);
+
+/* Removes a batch's events for good; what another reader has acknowledged is no error.  Since 0.1. */
+int otok_outbox_acknowledge(otok_service *service, const otok_outbox_batch *batch, otok_error *err);
+void otok_outbox_batch_free(otok_outbox_batch *batch);
+
+/* What a service has done since it was opened, in this process. */
+typedef struct otok_stats {
+    size_t size;
+    uint64_t issued; /* adopted ones too */
+    uint64_t adopted;
+    uint64_t refreshed; /* answered refreshes: kept, rotated and retried */
+    uint64_t rotated;
+    uint64_t retried;
+    uint64_t refused; /* genuine tokens that were refused */
+    uint64_t forged;  /* tokens that were malformed, or under no MAC of ours */
+    uint64_t reuse;
+    uint64_t revoked;
+    uint64_t evicted;
+    uint64_t expired;
+    uint64_t cutoffs;
+    uint64_t consents_granted;
+    uint64_t consents_revoked;
+    uint64_t introspected;
+    uint64_t rolled_back;      /* tokens from the future of a restored store */
+    uint64_t conflicts;        /* commits that were made again, since others were faster */
+    uint64_t outbox_overflows; /* commits whose events were left out */
+} otok_stats;
+
+void otok_stats_init(otok_stats *stats, size_t size);
+int otok_stats_get(const otok_service *service, otok_stats *stats, otok_error *err);
+
+/*
+ * The counters of some services as OpenMetrics text (application/openmetrics-text; version=1.0.0), one time series for each realm.
+ * Freed with otok_string_free().  OTOK_E_INVALID (n is 0, one is NULL, or two have one realm), OTOK_E_NOMEM.  Since 0.1.
+ */
+int otok_stats_openmetrics(const otok_service *const *services, size_t n, char **out, otok_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

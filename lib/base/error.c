@@ -49,6 +49,10 @@ static const struct error_row {
     {OTOK_E_TARGET, HTTP_BAD_REQUEST, "OTOK_E_TARGET", "invalid_target"},
     {OTOK_E_TOKEN_TYPE, HTTP_BAD_REQUEST, "OTOK_E_TOKEN_TYPE", "unsupported_token_type"},
     {OTOK_E_UNAUTHORIZED_CLIENT, HTTP_BAD_REQUEST, "OTOK_E_UNAUTHORIZED_CLIENT", "unauthorized_client"},
+    {OTOK_E_LIMIT, HTTP_BAD_REQUEST, "OTOK_E_LIMIT", "invalid_grant"},
+    {OTOK_E_CONSENT, HTTP_BAD_REQUEST, "OTOK_E_CONSENT", "invalid_grant"},
+    {OTOK_E_DENIED, HTTP_BAD_REQUEST, "OTOK_E_DENIED", "invalid_grant"},
+    {OTOK_E_ONCE, HTTP_BAD_REQUEST, "OTOK_E_ONCE", "invalid_grant"},
 };
 
 static const struct error_row *row_of(int code)

@@ -50,7 +50,7 @@ int otok_random(void *out, size_t len, otok_error *err);
 
 /* --------------------------------------------------------------------------------------------------- pkey.c, sign.c */
 
-/* A signing key pair, or its public half.  Immutable; shared by threads. */
+/* A signing key pair, or its public half.  Immutable; reference-counted; shared by threads. */
 typedef struct otok_pkey otok_pkey;
 
 /* The big-endian numbers of a JWK (RFC 7518 section 6, RFC 8037): which are used depends on the algorithm. */
@@ -80,7 +80,8 @@ int otok_pkey_numbers(const otok_pkey *key, bool with_private, otok_buf *storage
 
 int32_t otok_pkey_algorithm(const otok_pkey *key);
 bool otok_pkey_is_private(const otok_pkey *key);
-void otok_pkey_free(otok_pkey *key);
+otok_pkey *otok_pkey_ref(otok_pkey *key);
+void otok_pkey_free(otok_pkey *key); /* a reference; NULL is fine */
 
 /* JOSE signatures: ES256 is r || s, 64 bytes (RFC 7518 section 3.4).  `*len` is the room in, the size out. */
 int otok_sign(const otok_pkey *key, const void *data, size_t data_len, uint8_t *signature, size_t *len,

@@ -9,6 +9,7 @@
 
 int otok_sha256(const otok_str *parts, size_t n, uint8_t out[OTOK_SHA256_SIZE], otok_error *err)
 {
+    otok_evp_begin();
     EVP_MD *md = otok_evp_sha256();
     EVP_MD_CTX *ctx = otok_evp_borrow();
     bool good = md != NULL && ctx != NULL && EVP_DigestInit_ex2(ctx, md, NULL) == 1;
@@ -17,16 +18,16 @@ int otok_sha256(const otok_str *parts, size_t n, uint8_t out[OTOK_SHA256_SIZE], 
         good = EVP_DigestUpdate(ctx, parts[i].data, parts[i].len) == 1;
     good = good && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
     otok_evp_return(ctx);
-    return good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-256 failed");
+    return otok_evp_end(good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-256 failed"));
 }
 
 /* Only for ID tokens under EdDSA: not worth a fetched algorithm of its own. */
 int otok_sha512(otok_str data, uint8_t out[OTOK_SHA512_SIZE], otok_error *err)
 {
     size_t size = OTOK_SHA512_SIZE;
-    if (EVP_Q_digest(NULL, "SHA512", NULL, data.data, data.len, out, &size) != 1)
-        return otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-512 failed");
-    return OTOK_OK;
+    otok_evp_begin();
+    bool good = EVP_Q_digest(NULL, "SHA512", NULL, data.data, data.len, out, &size) == 1;
+    return otok_evp_end(good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-512 failed"));
 }
 
 bool otok_equal_ct(const void *a, const void *b, size_t len)

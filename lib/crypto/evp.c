@@ -9,7 +9,7 @@
 #include <openssl/err.h>
 #include <stdatomic.h>
 
-int otok_crypto_check(otok_error *err)
+static int check(otok_error *err)
 {
     if (OPENSSL_version_major() != OPENSSL_VERSION_MAJOR)
         return otok_fail(err, OTOK_E_STATE, "built for OpenSSL %d, but the process loaded OpenSSL %u",
@@ -17,6 +17,12 @@ int otok_crypto_check(otok_error *err)
     if (otok_evp_sha256() == NULL)
         return otok_evp_fail(err, OTOK_E_CRYPTO, "SHA-256 is not to be had from OpenSSL");
     return OTOK_OK;
+}
+
+int otok_crypto_check(otok_error *err)
+{
+    otok_evp_begin();
+    return otok_evp_end(check(err));
 }
 
 /* No pthread_once: a first fetch that fails for want of memory must not be the last one. */
@@ -72,12 +78,51 @@ void otok_evp_return(EVP_MD_CTX *ctx)
         EVP_MD_CTX_free(ctx);
 }
 
+/* An error in the queue of a thread: which, and where it was put there.  All 0: none. */
+struct place {
+    unsigned long error;
+    const char *file;
+    int line;
+};
+
+static struct place newest(void)
+{
+    struct place at = {0};
+    at.error = ERR_peek_last_error_all(&at.file, &at.line, NULL, NULL, NULL);
+    return at;
+}
+
+/* The newest error that the host had there. */
+static _Thread_local struct place before;
+
+void otok_evp_begin(void)
+{
+    before = (struct place){0};
+    if (ERR_set_mark() == 1) /* an empty queue has no place for a mark */
+        before = newest();
+}
+
+int otok_evp_end(int rc)
+{
+    (void)ERR_pop_to_mark();
+    return rc;
+}
+
+/* Errors are read from the oldest on, and are gone then: where the oldest is the host's, only the newest can be looked at. */
+static bool is_short_of_memory(void)
+{
+    bool found = false;
+    if (before.error != 0) {
+        struct place last = newest();
+        bool is_ours = last.error != before.error || last.file != before.file || last.line != before.line;
+        return is_ours && ERR_GET_REASON(last.error) == ERR_R_MALLOC_FAILURE;
+    }
+    for (unsigned long error; (error = ERR_get_error()) != 0;)
+        found = found || ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+    return found;
+}
+
 int otok_evp_fail(otok_error *err, int code, const char *what)
 {
-    unsigned long error;
-    while ((error = ERR_get_error()) != 0) {
-        if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
-            code = OTOK_E_NOMEM;
-    }
-    return otok_fail(err, code, "%s", what);
+    return otok_fail(err, is_short_of_memory() ? OTOK_E_NOMEM : code, "%s", what);
 }

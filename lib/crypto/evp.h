@@ -17,7 +17,14 @@ EVP_MD *otok_evp_sha256(void);
 EVP_MD_CTX *otok_evp_borrow(void);
 void otok_evp_return(EVP_MD_CTX *ctx);
 
-/* Empties OpenSSL's error queue and fails: with `code`, or OTOK_E_NOMEM when that was behind it. */
+/*
+ * Around what may put errors into the thread's queue, in every function that other folders call: what the host had there stays,
+ * what OpenSSL adds goes.  One pair is not put into another.  The second returns `rc`.
+ */
+void otok_evp_begin(void);
+int otok_evp_end(int rc);
+
+/* Between them.  Fails: with `code`, or OTOK_E_NOMEM when that was behind it. */
 int otok_evp_fail(otok_error *err, int code, const char *what);
 
 #endif

@@ -43,14 +43,15 @@ int otok_mac_key_new(const uint8_t key[OTOK_KEY_SIZE], otok_mac_key **out, otok_
     otok_mac_key *made = otok_calloc(1, sizeof *made);
     if (made == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for a MAC key");
+    otok_evp_begin();
     made->inner = prepare(key, INNER_PAD);
     made->outer = prepare(key, OUTER_PAD);
     if (made->inner == NULL || made->outer == NULL) {
         otok_mac_key_free(made);
-        return otok_evp_fail(err, OTOK_E_CRYPTO, "a MAC key cannot be prepared");
+        return otok_evp_end(otok_evp_fail(err, OTOK_E_CRYPTO, "a MAC key cannot be prepared"));
     }
     *out = made;
-    return OTOK_OK;
+    return otok_evp_end(OTOK_OK);
 }
 
 /* OpenSSL wipes the states, which stand for the key. */
@@ -78,12 +79,12 @@ int otok_mac(const otok_mac_key *key, const otok_str *parts, size_t n, uint8_t o
 {
     uint8_t digest[OTOK_SHA256_SIZE];
     otok_str inner = {digest, sizeof digest};
+    otok_evp_begin();
     EVP_MD_CTX *ctx = otok_evp_borrow();
-
     bool good = ctx != NULL && continue_from(ctx, key->inner, parts, n, digest) &&
                 continue_from(ctx, key->outer, &inner, 1, out);
     otok_evp_return(ctx);
-    return good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "HMAC-SHA256 failed");
+    return otok_evp_end(good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "HMAC-SHA256 failed"));
 }
 
 int otok_hkdf(otok_str secret, otok_str salt, otok_str info, uint8_t *out, size_t len, otok_error *err)
@@ -98,12 +99,13 @@ int otok_hkdf(otok_str secret, otok_str salt, otok_str info, uint8_t *out, size_
     if (salt.len == 0)
         params[3] = OSSL_PARAM_construct_end();
 
+    otok_evp_begin();
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
     bool good = ctx != NULL && EVP_KDF_derive(ctx, out, len, params) == 1;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
-    return good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "HKDF failed");
+    return otok_evp_end(good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "HKDF failed"));
 }
 
 /* Both parts of the info are length-prefixed, so that no purpose and realm together read like another pair. */

@@ -22,7 +22,9 @@ static int wrap(int32_t algorithm, EVP_PKEY *pkey, bool is_private, otok_pkey **
         EVP_PKEY_free(pkey);
         return otok_evp_fail(err, made == NULL ? OTOK_E_NOMEM : OTOK_E_CRYPTO, "a signing key cannot be made");
     }
-    *made = (otok_pkey){.algorithm = algorithm, .pkey = pkey};
+    atomic_init(&made->references, 1);
+    made->algorithm = algorithm;
+    made->pkey = pkey;
     made->verifier = otok_signature_context(algorithm, pkey, false);
     if (is_private)
         made->signer = otok_signature_context(algorithm, pkey, true);
@@ -34,9 +36,8 @@ static int wrap(int32_t algorithm, EVP_PKEY *pkey, bool is_private, otok_pkey **
     return OTOK_OK;
 }
 
-int otok_pkey_generate(int32_t algorithm, otok_pkey **out, otok_error *err)
+static int generate(int32_t algorithm, otok_pkey **out, otok_error *err)
 {
-    *out = NULL;
     switch (algorithm) {
     case OTOK_ALG_ES256:
         return wrap(algorithm, EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), true, out, err);
@@ -48,6 +49,13 @@ int otok_pkey_generate(int32_t algorithm, otok_pkey **out, otok_error *err)
     default:
         return otok_fail(err, OTOK_E_INVALID, "algorithm %d is none of OTOK_ALG_...", (int)algorithm);
     }
+}
+
+int otok_pkey_generate(int32_t algorithm, otok_pkey **out, otok_error *err)
+{
+    *out = NULL;
+    otok_evp_begin();
+    return otok_evp_end(generate(algorithm, out, err));
 }
 
 /* ---- from numbers ---- */
@@ -229,15 +237,17 @@ int otok_pkey_from_numbers(int32_t algorithm, const otok_jwk_numbers *numbers, o
     int rc = OTOK_E_KEY;
 
     *out = NULL;
+    otok_evp_begin();
     for (int i = 0; rc == OTOK_E_KEY && i < IMPORT_TRIES; i++) {
         EVP_PKEY_free(pkey);
         pkey = NULL;
         rc = import_numbers(algorithm, numbers, is_private, &pkey, err);
     }
     if (rc == OTOK_OK)
-        return wrap(algorithm, pkey, is_private, out, err);
-    EVP_PKEY_free(pkey);
-    return rc;
+        rc = wrap(algorithm, pkey, is_private, out, err);
+    else
+        EVP_PKEY_free(pkey);
+    return otok_evp_end(rc);
 }
 
 /* ---- to numbers ---- */
@@ -310,10 +320,12 @@ int otok_pkey_numbers(const otok_pkey *key, bool with_private, otok_buf *storage
     if (!otok_buf_reserve(storage, most))
         return otok_fail(err, OTOK_E_NOMEM, "no memory for the numbers of a key");
 
+    otok_evp_begin();
     bool good = key->algorithm == OTOK_ALG_ES256   ? take_ec(key, with_private, storage, numbers)
                 : key->algorithm == OTOK_ALG_EDDSA ? take_ed(key, with_private, storage, numbers)
                                                    : take_rsa(key, with_private, storage, numbers);
-    return good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "OpenSSL does not tell the numbers of a key");
+    return otok_evp_end(good ? OTOK_OK
+                             : otok_evp_fail(err, OTOK_E_CRYPTO, "OpenSSL does not tell the numbers of a key"));
 }
 
 int32_t otok_pkey_algorithm(const otok_pkey *key)
@@ -326,9 +338,15 @@ bool otok_pkey_is_private(const otok_pkey *key)
     return key->signer != NULL;
 }
 
+otok_pkey *otok_pkey_ref(otok_pkey *key)
+{
+    atomic_fetch_add_explicit(&key->references, 1, memory_order_relaxed);
+    return key;
+}
+
 void otok_pkey_free(otok_pkey *key)
 {
-    if (key == NULL)
+    if (key == NULL || atomic_fetch_sub_explicit(&key->references, 1, memory_order_acq_rel) != 1)
         return;
     EVP_MD_CTX_free(key->signer);
     EVP_MD_CTX_free(key->verifier);

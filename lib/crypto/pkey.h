@@ -8,10 +8,13 @@
 
 #include "crypto/evp.h"
 
+#include <stdatomic.h>
+
 enum { OTOK_EC_BYTES = 32, OTOK_ED_BYTES = 32 };
 
 /* The contexts are prepared once and then only copied from, which any number of threads may do at once. */
 struct otok_pkey {
+    atomic_int references;
     int32_t algorithm;
     EVP_PKEY *pkey;
     EVP_MD_CTX *signer; /* NULL of a public key */

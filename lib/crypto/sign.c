@@ -97,14 +97,14 @@ int otok_sign(const otok_pkey *key, const void *data, size_t data_len, uint8_t *
     uint8_t *out = is_ec ? der : signature;
     size_t out_len = is_ec ? sizeof der : *len;
 
+    otok_evp_begin();
     EVP_MD_CTX *ctx = copy_of(key->signer);
     bool good = ctx != NULL && EVP_DigestSign(ctx, out, &out_len, data, data_len) == 1 &&
                 (is_ec ? der_to_raw(der, out_len, signature) : out_len == size);
     EVP_MD_CTX_free(ctx);
-    if (!good)
-        return otok_evp_fail(err, OTOK_E_CRYPTO, "OpenSSL cannot sign");
-    *len = size;
-    return OTOK_OK;
+    if (good)
+        *len = size;
+    return otok_evp_end(good ? OTOK_OK : otok_evp_fail(err, OTOK_E_CRYPTO, "OpenSSL cannot sign"));
 }
 
 int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const void *signature, size_t len,
@@ -116,6 +116,7 @@ int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const v
 
     uint8_t der[EC_SIGNATURE + 16];
     const uint8_t *in = signature;
+    otok_evp_begin();
     EVP_MD_CTX *ctx = copy_of(key->verifier);
     if (key->algorithm == OTOK_ALG_ES256) {
         len = raw_to_der(in, der);
@@ -127,7 +128,7 @@ int otok_verify(const otok_pkey *key, const void *data, size_t data_len, const v
     bool good = able && EVP_DigestVerify(ctx, in, len, data, data_len) == 1;
     EVP_MD_CTX_free(ctx);
     if (good)
-        return OTOK_OK;
-    return able ? otok_evp_fail(err, OTOK_E_TOKEN_INVALID, refusal)
-                : otok_evp_fail(err, OTOK_E_CRYPTO, "a signature cannot be verified");
+        return otok_evp_end(OTOK_OK);
+    return otok_evp_end(able ? otok_evp_fail(err, OTOK_E_TOKEN_INVALID, refusal)
+                             : otok_evp_fail(err, OTOK_E_CRYPTO, "a signature cannot be verified"));
 }

@@ -1,5 +1,5 @@
 /*
- * format/format.h - everything that is parsed or printed: base64url, JSON, tokens, records, JWT, cursors.
+ * format/format.h - everything that is parsed or printed: base64url, JSON, tokens, records, events, JWT, cursors.
  *
  * Parsers take (pointer, length), never assert on input, and refuse what they would not print themselves.
  *
@@ -111,24 +111,14 @@ typedef struct otok_head {
 
 enum { OTOK_HEAD_SIZE = 24 };
 enum {
-    OTOK_HEAD_DOOMED = 1, /* the sweeper saw it dead, and will remove it when it sees it so again after the grace */
-    OTOK_HEAD_CLOSED = 2, /* no retries with the previous token: this generation came with a token from the future */
-    OTOK_HEAD_REFUSED = 4 /* and that token was refused, by policy */
+    OTOK_HEAD_DOOMED = 1,  /* the sweeper saw it dead, and will remove it when it sees it so again after the grace */
+    OTOK_HEAD_CLOSED = 2,  /* no retries with the previous token: this generation came with a token from the future */
+    OTOK_HEAD_REFUSED = 4, /* and that token was refused, by policy */
+    OTOK_HEAD_ADOPTED = 8  /* the token of another system that it was made for is good until its successor is used */
 };
 
 void otok_head_print(const otok_head *head, uint8_t out[OTOK_HEAD_SIZE]);
 bool otok_head_parse(otok_str head, otok_head *out);
-
-/* The head of a cutoff or a pair: the two times of a cutoff. */
-typedef struct otok_cutoff_head {
-    int64_t all_us;   /* sessions of every kind; INT64_MIN: none set */
-    int64_t login_us; /* login-bound sessions only */
-} otok_cutoff_head;
-
-enum { OTOK_CUTOFF_HEAD_SIZE = 16 };
-
-void otok_cutoff_head_print(const otok_cutoff_head *head, uint8_t out[OTOK_CUTOFF_HEAD_SIZE]);
-bool otok_cutoff_head_parse(otok_str head, otok_cutoff_head *out);
 
 enum { OTOK_MAX_AUDIENCE = 16, OTOK_MAX_AMR = 16, OTOK_SEAL_SIZE = 16 };
 
@@ -139,9 +129,11 @@ typedef struct otok_body {
     int64_t auth_time_us;                   /* 0: unknown */
     int64_t idle_timeout_s, max_lifetime_s; /* 0: the policy's */
     uint8_t grant_type, binding;
+    uint8_t kind;                         /* OTOK_SESSION_... */
     uint8_t thumbprint[OTOK_SHA256_SIZE]; /* of a binding to one key or certificate */
     otok_str scope, sub, sid, acr;
-    otok_str claims; /* the members of a JSON object, without its braces */
+    otok_str claims;                     /* the members of a JSON object, without its braces */
+    otok_str authorization_details, act; /* JSON */
     otok_str start_ip, start_user_agent;
     otok_str audience[OTOK_MAX_AUDIENCE];
     size_t audience_count;
@@ -149,6 +141,7 @@ typedef struct otok_body {
     size_t amr_count;
     /* Not sealed. */
     otok_str label, last_ip, last_user_agent;
+    otok_str notes; /* JSON */
 } otok_body;
 
 /* Whose body it is: what the seal holds together (K7). */
@@ -170,16 +163,85 @@ int otok_body_parse(otok_str bytes, otok_body *out, uint8_t *key_id, otok_error 
 /* OTOK_E_TAMPERED when the sealed part, or whose it is, is not what was sealed. */
 int otok_body_verify(otok_str bytes, const otok_seal_scope *scope, const otok_mac_key *seal_key, otok_error *err);
 
+/* ---------------------------------------------------------------------------------------------------- mark.c */
+
+/*
+ * The records beside sessions.  A mark stands for a scope (realm, client, subject, subject and client, sid): its cutoff and, for
+ * subject and client, the consent; written with every issue where there is a limit of sessions, it guards that.
+ */
+typedef struct otok_mark_head {
+    int64_t all_us;   /* cutoff for sessions of every kind; INT64_MIN: none set */
+    int64_t login_us; /* for login-bound sessions only */
+} otok_mark_head;
+
+enum { OTOK_MARK_HEAD_SIZE = 16 };
+
+void otok_mark_head_print(const otok_mark_head *head, uint8_t out[OTOK_MARK_HEAD_SIZE]);
+bool otok_mark_head_parse(otok_str head, otok_mark_head *out);
+
+/* After parsing, every otok_str points into the bytes that were parsed. */
+typedef struct otok_mark_body {
+    int64_t at_us; /* the walk over what the cutoff ended: behind this session; INT64_MIN: from the start */
+    otok_id at;
+    otok_str sid;     /* where the scope is a sid */
+    otok_str consent; /* scopes; empty: there is none */
+    int64_t granted_us, updated_us;
+} otok_mark_body;
+
+/* Appends, the two times with a consent only.  False when memory is short, the sid beyond 255 bytes or the consent beyond 4096. */
+bool otok_mark_body_print(const otok_mark_body *body, otok_buf *out);
+bool otok_mark_body_parse(otok_str bytes, otok_mark_body *out);
+
+/* ---------------------------------------------------------------------------------------------------- once.c */
+
+/* What was good for once: the key of an issue, or the token of another system.  It says which session came of it. */
+typedef struct otok_once {
+    uint8_t key_id;  /* of the MAC key that the handle was derived under */
+    uint8_t adopted; /* 1: the token of another system */
+    otok_id session;
+    int64_t used_us;
+    int64_t ends_us; /* of the window (issue), of the token (adopted); OTOK_UNLIMITED */
+} otok_once;
+
+enum { OTOK_ONCE_SIZE = 35 };
+
+void otok_once_print(const otok_once *once, uint8_t out[OTOK_ONCE_SIZE]);
+bool otok_once_parse(otok_str bytes, otok_once *out);
+
+/* ---------------------------------------------------------------------------------------------------- event.c */
+
+/* The events of one commit, as the outbox holds them.  `realm` and `event_id` are not in it: the record says which. */
+enum { OTOK_EVENTS_MAX = 64, OTOK_EVENT_TEXT_MAX = 512 };
+
+/*
+ * Appends.  Texts are cut: a name at 255 bytes, an IP address at 64, a user agent at OTOK_EVENT_TEXT_MAX, a scope at 4096; an empty one
+ * comes back as NULL.  OTOK_EVENTS_MAX events of one request without a scope always fit into a record.  OTOK_E_INVALID, with `out` as
+ * before, for more events, or more than OTOK_MAX_BODY bytes; OTOK_E_NOMEM.
+ */
+int otok_events_print(const otok_event *events, size_t n, otok_buf *out, otok_error *err);
+
+/*
+ * Hands out each event, whose texts live until `each` returns; stops at, and returns, what is not 0.  OTOK_E_FORMAT on anything that
+ * otok_events_print() would not write; then some may have been handed out.
+ */
+int otok_events_parse(otok_str bytes, int (*each)(void *arg, const otok_event *event), void *arg, otok_error *err);
+
 /* ---------------------------------------------------------------------------------------------------- jwt.c */
 
+/* Makes a JOSE signature; `*len` is the room in, OTOK_SIGNATURE_MAX, the size out.  Of a key here: otok_jwt_sign_pkey. */
+typedef int (*otok_jwt_signer)(void *key, const void *data, size_t data_len, uint8_t *signature, size_t *len,
+                               otok_error *err);
+
 /* Appends header.payload.signature (RFC 7515 compact).  `header` is JSON text, prepared once a key. */
-int otok_jwt_sign(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
+int otok_jwt_sign(otok_jwt_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
+int otok_jwt_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
 
 /* A compact JWS taken apart; header and payload are parsed, the signature is not checked.  Freed with otok_jwt_free(). */
 typedef struct otok_jwt {
     otok_json *header;
     otok_json *payload;
-    size_t signed_len; /* of the text that is signed: header.payload */
+    otok_str payload_text; /* as it was signed: JSON; lives as long as the JWT */
+    size_t signed_len;     /* of the text that is signed: header.payload */
     uint8_t signature[OTOK_SIGNATURE_MAX];
     size_t signature_len;
 } otok_jwt;

@@ -33,7 +33,7 @@ int32_t otok_algorithm_of_name(const char *name)
     return -1;
 }
 
-int otok_jwt_sign(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
+int otok_jwt_sign(otok_jwt_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
 {
     uint8_t signature[OTOK_SIGNATURE_MAX];
     size_t len = sizeof signature, start = out->len;
@@ -42,7 +42,7 @@ int otok_jwt_sign(const otok_pkey *key, otok_str header, otok_str payload, otok_
     otok_buf_add_u8(out, '.');
     otok_buf_add_base64url(out, payload.data, payload.len);
     if (!out->failed) {
-        int rc = otok_sign(key, out->data + start, out->len - start, signature, &len, err);
+        int rc = sign(key, out->data + start, out->len - start, signature, &len, err);
         if (rc != OTOK_OK)
             return rc;
         otok_buf_add_u8(out, '.');
@@ -51,28 +51,42 @@ int otok_jwt_sign(const otok_pkey *key, otok_str header, otok_str payload, otok_
     return out->failed ? otok_fail(err, OTOK_E_NOMEM, "no memory for a JWT") : OTOK_OK;
 }
 
+static int sign_here(void *key, const void *data, size_t data_len, uint8_t *signature, size_t *len, otok_error *err)
+{
+    return otok_sign(*(const otok_pkey *const *)key, data, data_len, signature, len, err);
+}
+
+int otok_jwt_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
+{
+    return otok_jwt_sign(sign_here, &key, header, payload, out, err);
+}
+
 /* ---- taking apart ---- */
 
-/* A part that is the base64url of a JSON object. */
-static int parse_object(const char *text, size_t len, const char *what, otok_json **out, otok_error *err)
+/* A part that is the base64url of a JSON object; `text_out` is that object's text, freed with otok_wipe_free(). */
+static int parse_object(const char *text, size_t len, const char *what, otok_json **out, otok_str *text_out,
+                        otok_error *err)
 {
-    size_t room = len / 4 * 3 + 3;
-    uint8_t *bytes = otok_malloc(room);
-    size_t n = room;
-    int rc = OTOK_OK;
+    size_t n = len / 4 * 3 + 3;
+    uint8_t *bytes = otok_malloc(n);
 
     if (bytes == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for a JWT");
+    *text_out = (otok_str){bytes, n};
     if (!otok_unbase64url(text, len, bytes, &n))
-        rc = otok_fail(err, OTOK_E_TOKEN_INVALID, "the %s of the JWT is not base64url", what);
-    if (rc == OTOK_OK)
-        rc = otok_json_parse((const char *)bytes, n, what, out, err);
+        return otok_fail(err, OTOK_E_TOKEN_INVALID, "the %s of the JWT is not base64url", what);
+    text_out->len = n;
+    int rc = otok_json_parse((const char *)bytes, n, what, out, err);
     if (rc == OTOK_OK && !otok_json_is_object(*out))
         rc = OTOK_E_FORMAT;
     if (rc == OTOK_E_FORMAT)
         rc = otok_fail(err, OTOK_E_TOKEN_INVALID, "the %s of the JWT is not a JSON object", what);
-    otok_wipe_free(bytes, room);
     return rc;
+}
+
+static void free_text(otok_str text)
+{
+    otok_wipe_free((void *)(uintptr_t)text.data, text.len);
 }
 
 /* `dot` are the two places where header and payload end. */
@@ -80,14 +94,16 @@ static int parse_parts(otok_jwt *jwt, const char *text, size_t len, const char *
 {
     const char *payload = dot[0] + 1, *signature = dot[1] + 1;
     size_t signature_chars = (size_t)(text + len - signature);
+    otok_str header_text = {NULL, 0};
 
     jwt->signed_len = (size_t)(dot[1] - text);
     jwt->signature_len = sizeof jwt->signature;
     if (!otok_unbase64url(signature, signature_chars, jwt->signature, &jwt->signature_len) || jwt->signature_len == 0)
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the signature of the JWT is missing, too long or not base64url");
-    int rc = parse_object(text, (size_t)(dot[0] - text), "header", &jwt->header, err);
+    int rc = parse_object(text, (size_t)(dot[0] - text), "header", &jwt->header, &header_text, err);
+    free_text(header_text);
     if (rc == OTOK_OK)
-        rc = parse_object(payload, (size_t)(dot[1] - payload), "payload", &jwt->payload, err);
+        rc = parse_object(payload, (size_t)(dot[1] - payload), "payload", &jwt->payload, &jwt->payload_text, err);
     return rc;
 }
 
@@ -118,10 +134,7 @@ int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err
 
 int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key, otok_error *err)
 {
-    const char *claimed = otok_json_text(jwt->header, "alg");
-    const char *expected = otok_algorithm_name(otok_pkey_algorithm(key));
-
-    if (claimed == NULL || expected == NULL || strcmp(claimed, expected) != 0)
+    if (otok_algorithm_of_name(otok_json_text(jwt->header, "alg")) != otok_pkey_algorithm(key))
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT's alg is not the key's (RFC 8725 section 3.1)");
     if (otok_json_member(jwt->header, "crit") != NULL)
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT has critical extensions, and none is known here");
@@ -134,5 +147,6 @@ void otok_jwt_free(otok_jwt *jwt)
         return;
     otok_json_free(jwt->header);
     otok_json_free(jwt->payload);
+    free_text(jwt->payload_text);
     otok_wipe_free(jwt, sizeof *jwt);
 }

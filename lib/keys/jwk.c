@@ -199,6 +199,21 @@ int otok_jwk_read_pkey(const otok_json *jwk, bool with_private, otok_pkey **out,
     return rc;
 }
 
+int otok_jwk_read_external(const otok_json *jwk, otok_pkey **out, otok_error *err)
+{
+    static const char *const others[] = {"oth", "k"}; /* RFC 7518 sections 6.3.2.7 and 6.4.1 */
+    const char *found = NULL;
+    for (size_t i = PUBLIC_NUMBERS; i < NUMBERS && found == NULL; i++)
+        found = otok_json_member(jwk, numbers[i].name) != NULL ? numbers[i].name : NULL;
+    for (size_t i = 0; i < sizeof others / sizeof others[0] && found == NULL; i++)
+        found = otok_json_member(jwk, others[i]) != NULL ? others[i] : NULL;
+    *out = NULL;
+    if (found != NULL)
+        return otok_fail(err, OTOK_E_KEY, "%s is private, and must not be in a key whose private half is elsewhere",
+                         found);
+    return otok_jwk_read_pkey(jwk, false, out, err);
+}
+
 int otok_jwk_read_oct(const otok_json *jwk, uint8_t out[OTOK_KEY_SIZE], otok_error *err)
 {
     size_t len = OTOK_KEY_SIZE;

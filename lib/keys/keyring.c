@@ -29,36 +29,56 @@ void otok_keyring_free(otok_keyring *keyring)
         return;
     for (size_t i = 0; i < keyring->nsigning; i++)
         otok_pkey_free(keyring->signing[i].pkey);
+    otok_free(keyring->files.path);
+    otok_free(keyring->files.token_keys_path);
     otok_wipe_free(keyring, sizeof *keyring);
 }
 
-static int generate_signing(otok_keyring *keyring, int32_t algorithm, otok_error *err)
+int otok_keyring_add_signing(otok_keyring *keyring, int32_t algorithm, int32_t state, otok_error *err)
 {
-    otok_signing_key *key = &keyring->signing[0];
-    int rc = otok_pkey_generate(algorithm, &key->pkey, err);
-    if (rc != OTOK_OK)
-        return rc;
-    keyring->nsigning = 1;
-    key->state = OTOK_KEY_ACTIVE;
-    key->created_us = otok_clock_now_us();
-    return otok_pkey_thumbprint(key->pkey, key->kid, err);
+    otok_signing_key key = {.state = state, .created_us = otok_clock_now_us()};
+    int rc = otok_pkey_generate(algorithm == OTOK_ALG_DEFAULT ? OTOK_ALG_ES256 : algorithm, &key.pkey, err);
+    if (rc == OTOK_OK)
+        rc = otok_pkey_thumbprint(key.pkey, key.kid, err);
+    if (rc == OTOK_OK)
+        keyring->signing[keyring->nsigning++] = key;
+    else
+        otok_pkey_free(key.pkey);
+    return rc;
+}
+
+static bool has_id(const otok_keyring *keyring, uint8_t id)
+{
+    bool found = false;
+    for (size_t i = 0; i < keyring->ntoken; i++)
+        found = found || keyring->token[i].id == id;
+    return found;
 }
 
 /* The first id is random, so that tokens of another keyring are nearly always told by it. */
-static int generate_token(otok_keyring *keyring, otok_error *err)
+static int draw_token(otok_token_key *key, otok_error *err)
 {
-    otok_token_key *key = &keyring->token[0];
-    char kid[OTOK_KID_CHARS + 1];
     int rc = otok_random(key->key, sizeof key->key, err);
     if (rc == OTOK_OK)
-        rc = otok_oct_thumbprint(key->key, kid, err);
-    if (rc != OTOK_OK)
-        return rc;
-    keyring->ntoken = 1;
-    key->id = otok_oct_id(kid);
-    key->state = OTOK_KEY_ACTIVE;
-    key->created_us = otok_clock_now_us();
-    return OTOK_OK;
+        rc = otok_oct_thumbprint(key->key, key->kid, err);
+    if (rc == OTOK_OK)
+        key->id = otok_oct_id(key->kid);
+    return rc;
+}
+
+/* Beside 63 keys one draw of four is in vain: as many as these only where the random numbers are none. */
+enum { DRAWS = 256 };
+
+int otok_keyring_add_token(otok_keyring *keyring, int32_t state, otok_error *err)
+{
+    otok_token_key key = {.state = state, .created_us = otok_clock_now_us()};
+    int rc = draw_token(&key, err);
+    for (int i = 1; rc == OTOK_OK && has_id(keyring, key.id); i++)
+        rc = i < DRAWS ? draw_token(&key, err) : otok_fail(err, OTOK_E_CRYPTO, "no MAC key has an id that is free");
+    if (rc == OTOK_OK)
+        keyring->token[keyring->ntoken++] = key;
+    otok_wipe(&key, sizeof key);
+    return rc;
 }
 
 int otok_keyring_generate(int32_t algorithm, otok_keyring **out, otok_error *err)
@@ -72,9 +92,9 @@ int otok_keyring_generate(int32_t algorithm, otok_keyring **out, otok_error *err
     otok_keyring *keyring = otok_keyring_new(err);
     if (keyring == NULL)
         return OTOK_E_NOMEM;
-    rc = generate_signing(keyring, algorithm == OTOK_ALG_DEFAULT ? OTOK_ALG_ES256 : algorithm, err);
+    rc = otok_keyring_add_signing(keyring, algorithm, OTOK_KEY_ACTIVE, err);
     if (rc == OTOK_OK)
-        rc = generate_token(keyring, err);
+        rc = otok_keyring_add_token(keyring, OTOK_KEY_ACTIVE, err);
     if (rc == OTOK_OK)
         *out = keyring;
     else
@@ -107,6 +127,32 @@ const otok_token_key *otok_keyring_token(const otok_keyring *keyring)
             return &keyring->token[i];
     }
     return NULL;
+}
+
+static bool has_signing(const otok_keyring *keyring, const otok_signing_key *key)
+{
+    const otok_signing_key *other = otok_keyring_by_kid(keyring, key->kid);
+    return other != NULL && other->state == key->state && other->external == key->external &&
+           otok_pkey_algorithm(other->pkey) == otok_pkey_algorithm(key->pkey);
+}
+
+static bool has_token(const otok_keyring *keyring, const otok_token_key *key)
+{
+    bool found = false;
+    for (size_t i = 0; i < keyring->ntoken; i++)
+        found = found || (keyring->token[i].state == key->state && strcmp(keyring->token[i].kid, key->kid) == 0);
+    return found;
+}
+
+/* No key is in a keyring twice: where there are as many, and each is there, they are the same. */
+bool otok_keyring_same(const otok_keyring *a, const otok_keyring *b)
+{
+    bool same = a->nsigning == b->nsigning && a->ntoken == b->ntoken;
+    for (size_t i = 0; same && i < a->nsigning; i++)
+        same = has_signing(b, &a->signing[i]);
+    for (size_t i = 0; same && i < a->ntoken; i++)
+        same = has_token(b, &a->token[i]);
+    return same;
 }
 
 int otok_keyring_jwks(const otok_keyring *keyring, char **out, otok_error *err)

@@ -26,29 +26,29 @@ static void begin_key(otok_buf *out, bool *first)
     *first = false;
 }
 
+/* In the file an external key says that it is one: a key that has lost its private half must not pass for it (K4, K5). */
 static int add_signing(otok_buf *out, const otok_signing_key *key, bool is_private, otok_error *err)
 {
-    int rc = otok_jwk_add_pkey(out, key->pkey, is_private, err);
+    int rc = otok_jwk_add_pkey(out, key->pkey, is_private && !key->external, err);
     otok_json_add_text(out, "kid", key->kid);
     otok_json_add_text(out, "alg", otok_algorithm_name(otok_pkey_algorithm(key->pkey)));
     otok_json_add_text(out, "use", "sig");
+    if (is_private && key->external)
+        otok_json_add_raw(out, "otok_external", (otok_str){"true", 4});
     if (is_private)
         add_state(out, key->state, key->created_us);
     otok_json_end(out);
     return rc;
 }
 
-static int add_token(otok_buf *out, const otok_token_key *key, otok_error *err)
+static void add_token(otok_buf *out, const otok_token_key *key)
 {
-    char kid[OTOK_KID_CHARS + 1] = "";
-    int rc = otok_oct_thumbprint(key->key, kid, err);
     otok_jwk_add_oct(out, key->key);
-    otok_json_add_text(out, "kid", kid);
+    otok_json_add_text(out, "kid", key->kid);
     otok_json_add_text(out, "alg", "HS256");
     otok_json_add_integer(out, "otok_id", key->id);
     add_state(out, key->state, key->created_us);
     otok_json_end(out);
-    return rc;
 }
 
 int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *out, otok_error *err)
@@ -64,9 +64,9 @@ int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *ou
         begin_key(out, &first);
         rc = add_signing(out, &keyring->signing[i], (which & OTOK_JWKS_SIGNING) != 0, err);
     }
-    for (size_t i = 0; (which & OTOK_JWKS_TOKEN) != 0 && i < keyring->ntoken && rc == OTOK_OK; i++) {
+    for (size_t i = 0; (which & OTOK_JWKS_TOKEN) != 0 && i < keyring->ntoken; i++) {
         begin_key(out, &first);
-        rc = add_token(out, &keyring->token[i], err);
+        add_token(out, &keyring->token[i]);
     }
     otok_buf_add_text(out, "\n]");
     otok_json_end(out);
@@ -97,20 +97,29 @@ static int read_state(const otok_json *jwk, int32_t *state, int64_t *created_us,
 static int check_kid(const otok_keyring *keyring, const otok_json *jwk, const char *thumbprint, otok_error *err)
 {
     const char *kid = otok_json_text(jwk, "kid");
-    char other[OTOK_KID_CHARS + 1];
 
     if (kid == NULL)
         return otok_fail(err, OTOK_E_KEY, "kid is missing");
     if (strcmp(kid, thumbprint) != 0)
         return otok_fail(err, OTOK_E_KEY, "kid is not the thumbprint of the key (RFC 7638)");
     bool twice = otok_keyring_by_kid(keyring, kid) != NULL;
-    for (size_t i = 0; i < keyring->ntoken && !twice; i++) {
-        int rc = otok_oct_thumbprint(keyring->token[i].key, other, err);
-        if (rc != OTOK_OK)
-            return rc;
-        twice = strcmp(other, kid) == 0;
-    }
+    for (size_t i = 0; i < keyring->ntoken && !twice; i++)
+        twice = strcmp(keyring->token[i].kid, kid) == 0;
     return twice ? otok_fail(err, OTOK_E_KEY, "kid is another key's as well") : OTOK_OK;
+}
+
+/* Either absent, or exactly as we print it. */
+static int read_external(const otok_json *jwk, bool *out, otok_error *err)
+{
+    const otok_json *external = otok_json_member(jwk, "otok_external");
+    uint8_t room[8];
+    otok_buf text;
+    otok_buf_init(&text, room, sizeof room);
+    if (external != NULL)
+        otok_json_print(external, &text);
+    *out = external != NULL && otok_str_eq((otok_str){text.data, text.len}, otok_str_of("true"));
+    otok_buf_free(&text);
+    return external == NULL || *out ? OTOK_OK : otok_fail(err, OTOK_E_KEY, "otok_external is there, and not true");
 }
 
 static int read_signing(const otok_json *jwk, otok_keyring *keyring, otok_error *err)
@@ -126,7 +135,9 @@ static int read_signing(const otok_json *jwk, otok_keyring *keyring, otok_error 
     if (rc == OTOK_OK && keyring->nsigning == OTOK_MAX_KEYRING_KEYS)
         rc = otok_fail(err, OTOK_E_KEY, "%d signing keys are the most", OTOK_MAX_KEYRING_KEYS);
     if (rc == OTOK_OK)
-        rc = otok_jwk_read_pkey(jwk, true, &key.pkey, err);
+        rc = read_external(jwk, &key.external, err);
+    if (rc == OTOK_OK)
+        rc = key.external ? otok_jwk_read_external(jwk, &key.pkey, err) : otok_jwk_read_pkey(jwk, true, &key.pkey, err);
     if (rc == OTOK_OK)
         rc = otok_pkey_thumbprint(key.pkey, key.kid, err);
     if (rc == OTOK_OK)
@@ -154,7 +165,6 @@ static int read_id(const otok_json *jwk, const otok_keyring *keyring, const char
 static int read_token(const otok_json *jwk, otok_keyring *keyring, otok_error *err)
 {
     otok_token_key key = {0};
-    char kid[OTOK_KID_CHARS + 1];
 
     int rc = read_state(jwk, &key.state, &key.created_us, err);
     if (rc == OTOK_OK && key.state == OTOK_KEY_ACTIVE && otok_keyring_token(keyring) != NULL)
@@ -164,11 +174,11 @@ static int read_token(const otok_json *jwk, otok_keyring *keyring, otok_error *e
     if (rc == OTOK_OK)
         rc = otok_jwk_read_oct(jwk, key.key, err);
     if (rc == OTOK_OK)
-        rc = otok_oct_thumbprint(key.key, kid, err);
+        rc = otok_oct_thumbprint(key.key, key.kid, err);
     if (rc == OTOK_OK)
-        rc = check_kid(keyring, jwk, kid, err);
+        rc = check_kid(keyring, jwk, key.kid, err);
     if (rc == OTOK_OK)
-        rc = read_id(jwk, keyring, kid, &key.id, err);
+        rc = read_id(jwk, keyring, key.kid, &key.id, err);
     if (rc == OTOK_OK)
         keyring->token[keyring->ntoken++] = key;
     otok_wipe(&key, sizeof key);

@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,14 +20,37 @@ static int fail_io(otok_error *err, const char *path, const char *verb)
     return otok_fail_errno(err, otok_error_of_errno(code), code, "%s cannot be %s: %s", path, verb, strerror(code));
 }
 
-/* ---- reading ---- */
+static int64_t nanoseconds(struct timespec time)
+{
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
 
-/* Asked of the descriptor, so that nobody can swap the file between the question and the reading. */
-static int check_owner(int fd, const char *path, otok_error *err)
+static otok_file_stamp stamp_of(const struct stat *st)
+{
+    return (otok_file_stamp){.device = st->st_dev,
+                             .inode = st->st_ino,
+                             .size = st->st_size,
+                             .modified_ns = nanoseconds(st->st_mtim),
+                             .changed_ns = nanoseconds(st->st_ctim)};
+}
+
+bool otok_private_file_is(const char *path, const otok_file_stamp *stamp)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return false;
+    otok_file_stamp now = stamp_of(&st);
+    return now.device == stamp->device && now.inode == stamp->inode && now.size == stamp->size &&
+           now.modified_ns == stamp->modified_ns && now.changed_ns == stamp->changed_ns;
+}
+
+/* Asked of the descriptor, so that nobody can swap the file between the question and its use. */
+static int check_owner(int fd, const char *path, otok_file_stamp *stamp, otok_error *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return fail_io(err, path, "examined");
+    *stamp = stamp_of(&st);
     if (!S_ISREG(st.st_mode))
         return otok_fail(err, OTOK_E_PERMISSION, "%s is no regular file", path);
     if (st.st_uid != geteuid() && st.st_uid != 0)
@@ -36,6 +61,8 @@ static int check_owner(int fd, const char *path, otok_error *err)
                          st.st_mode & 07777u);
     return OTOK_OK;
 }
+
+/* ---- reading ---- */
 
 static int read_all(int fd, const char *path, size_t most, otok_buf *out, otok_error *err)
 {
@@ -56,17 +83,28 @@ static int read_all(int fd, const char *path, size_t most, otok_buf *out, otok_e
     }
 }
 
-int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_error *err)
+/* Opens a file that is ours alone. */
+static int open_ours(const char *path, int flags, int *fd, otok_file_stamp *stamp, otok_error *err)
 {
     /* O_NONBLOCK: a pipe in that place must not hold us up. */
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 && errno == ELOOP)
+    *fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (*fd < 0 && errno == ELOOP)
         return otok_fail_errno(err, OTOK_E_PERMISSION, ELOOP, "%s is a symbolic link", path);
-    if (fd < 0)
+    if (*fd < 0)
         return fail_io(err, path, "opened");
-    int rc = check_owner(fd, path, err);
-    if (rc == OTOK_OK)
-        rc = read_all(fd, path, most, out, err);
+    int rc = check_owner(*fd, path, stamp, err);
+    if (rc != OTOK_OK)
+        (void)close(*fd);
+    return rc;
+}
+
+int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_file_stamp *stamp, otok_error *err)
+{
+    int fd;
+    int rc = open_ours(path, O_RDONLY, &fd, stamp, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = read_all(fd, path, most, out, err);
     (void)close(fd);
     return rc;
 }
@@ -90,7 +128,7 @@ static int write_all(int fd, const char *path, otok_str text, otok_error *err)
 }
 
 /* A new file, on stable storage when this returns.  Nothing is left of it on failure. */
-static int write_new(const char *path, otok_str text, otok_error *err)
+static int write_new(const char *path, otok_str text, int *out, otok_error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
     if (fd < 0)
@@ -102,10 +140,12 @@ static int write_new(const char *path, otok_str text, otok_error *err)
         rc = write_all(fd, path, text, err);
     if (rc == OTOK_OK && fsync(fd) != 0)
         rc = fail_io(err, path, "synced");
-    if (close(fd) != 0 && rc == OTOK_OK)
-        rc = fail_io(err, path, "closed");
-    if (rc != OTOK_OK)
-        (void)unlink(path);
+    if (rc == OTOK_OK) {
+        *out = fd;
+        return OTOK_OK;
+    }
+    (void)close(fd);
+    (void)unlink(path);
     return rc;
 }
 
@@ -117,16 +157,22 @@ int otok_folder_sync(const char *path, otok_error *err)
         len--;
     while (len > 0 && path[len - 1] != '/')
         len--;
-    char *folder = len == 0 ? otok_strdup(".") : otok_strndup(path, len);
-    if (folder == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "no memory for a path");
+    /* No allocation: what was written is in its place already, and must not fail for want of memory. */
+    char folder[PATH_MAX] = ".";
+    if (len >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return fail_io(err, path, "synced");
+    }
+    if (len != 0) {
+        memcpy(folder, path, len);
+        folder[len] = '\0';
+    }
     int rc = OTOK_OK;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fsync(fd) != 0)
         rc = fail_io(err, folder, "synced");
     if (fd >= 0)
         (void)close(fd);
-    otok_free(folder);
     return rc;
 }
 
@@ -145,24 +191,74 @@ static int name_beside(const char *path, char **out, otok_error *err)
     return OTOK_OK;
 }
 
-int otok_private_file_write(const char *path, otok_str text, bool replace, otok_error *err)
+/* rename() takes the place of a file, link() refuses to: of two that make one, one loses and sees it. */
+static int put_in_place(const char *fresh, const char *path, bool replace, otok_error *err)
 {
-    char *fresh = NULL;
-    int rc = name_beside(path, &fresh, err);
-    if (rc == OTOK_OK)
-        rc = write_new(fresh, text, err);
-    if (rc != OTOK_OK) {
-        otok_free(fresh);
-        return rc;
-    }
-    /* rename() takes the place of a file, link() refuses to: of two that make one, one loses and sees it. */
+    int rc = OTOK_OK;
     if (replace ? rename(fresh, path) != 0 : link(fresh, path) != 0)
         rc = errno == EEXIST && !replace ? otok_fail_errno(err, OTOK_E_CONFLICT, EEXIST, "%s is there already", path)
                                          : fail_io(err, path, replace ? "replaced" : "made");
     if (!replace || rc != OTOK_OK)
         (void)unlink(fresh);
-    if (rc == OTOK_OK)
-        rc = otok_folder_sync(path, err);
-    otok_free(fresh);
     return rc;
+}
+
+int otok_private_file_write(const char *path, otok_str text, bool replace, otok_file_stamp *stamp, otok_error *err)
+{
+    char *fresh = NULL;
+    int fd = -1;
+    struct stat st = {0};
+    int rc = name_beside(path, &fresh, err);
+    if (rc == OTOK_OK)
+        rc = write_new(fresh, text, &fd, err);
+    if (rc != OTOK_OK) {
+        otok_free(fresh);
+        return rc;
+    }
+    rc = put_in_place(fresh, path, replace, err);
+    otok_free(fresh);
+    (void)fstat(fd, &st); /* after the new name, which counts as a change; one that fails leaves a stamp of no file */
+    (void)close(fd);      /* fsync() has told what there was to tell */
+    if (stamp != NULL)
+        *stamp = stamp_of(&st);
+    return rc == OTOK_OK ? otok_folder_sync(path, err) : rc;
+}
+
+/* ---- locking ---- */
+
+/* Of a descriptor of its own each time, so that other threads are excluded too. */
+static int take_lock(int fd, const char *path, otok_error *err)
+{
+    if (fchmod(fd, S_IRUSR | S_IWUSR) != 0) /* the umask of its maker may have taken even that away */
+        return fail_io(err, path, "made private");
+    while (flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR)
+            return fail_io(err, path, "locked");
+    }
+    return OTOK_OK;
+}
+
+int otok_private_file_lock(const char *path, int *lock, otok_error *err)
+{
+    otok_file_stamp stamp;
+    size_t room = strlen(path) + sizeof ".lock";
+    char *name = otok_malloc(room);
+    if (name == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "no memory for a path");
+    (void)snprintf(name, room, "%s.lock", path);
+    int rc = open_ours(name, O_RDWR | O_CREAT, lock, &stamp, err);
+    if (rc == OTOK_OK) {
+        rc = take_lock(*lock, name, err);
+        if (rc != OTOK_OK)
+            (void)close(*lock);
+    }
+    otok_free(name);
+    return rc;
+}
+
+/* A child of fork has the descriptor too: closing ours would not do. */
+void otok_private_file_unlock(int lock)
+{
+    (void)flock(lock, LOCK_UN);
+    (void)close(lock);
 }

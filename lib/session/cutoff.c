@@ -1,8 +1,9 @@
 /*
- * cutoff.c - cutoffs: one write ends any number of sessions at once (V2, V3); a walk then removes them.
+ * cutoff.c - not-before times for realm, client, subject, subject and client, sid (V2, V3): set, walked and swept; and logout, which
+ * is a cutoff for login-bound sessions (I7).
  *
- * The record of a cutoff: head, the two times; body, format (1), cursor of the sweeper's walk (8 + 16), the sid if it is for one.
- * While there is a walk to do it is filed for the sweeper.
+ * A cutoff is one write, and final from there on.  What it ended is removed by a walk over the sessions of its scope, which goes on
+ * where it stopped: the mark holds its cursor, and is filed for the sweeper while there is a walk to do.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -10,51 +11,7 @@
 
 #include <string.h>
 
-enum { FORMAT = 1, AT_CURSOR_TIME = 1, AT_CURSOR_ID = 9, AT_SID = 25, BODY_MAX = AT_SID + OTOK_MAX_NAME };
-
-/* ------------------------------------------------------------------------------------------------------- its record */
-
-struct cutoff_body {
-    otok_cursor at;
-    char sid[OTOK_MAX_NAME + 1];
-};
-
-static otok_str print_body(const struct cutoff_body *body, uint8_t out[BODY_MAX])
-{
-    size_t sid_len = strlen(body->sid);
-    out[0] = FORMAT;
-    otok_put_u64(out + AT_CURSOR_TIME, (uint64_t)body->at.created_us);
-    memcpy(out + AT_CURSOR_ID, body->at.id.bytes, sizeof body->at.id.bytes);
-    memcpy(out + AT_SID, body->sid, sid_len);
-    return (otok_str){out, AT_SID + sid_len};
-}
-
-static bool parse_body(otok_str bytes, struct cutoff_body *out)
-{
-    const uint8_t *in = bytes.data;
-    memset(out, 0, sizeof *out);
-    if (bytes.len < AT_SID || bytes.len > BODY_MAX || in[0] != FORMAT)
-        return false;
-    out->at.created_us = (int64_t)otok_get_u64(in + AT_CURSOR_TIME);
-    memcpy(out->at.id.bytes, in + AT_CURSOR_ID, sizeof out->at.id.bytes);
-    memcpy(out->sid, in + AT_SID, bytes.len - AT_SID);
-    return true;
-}
-
-/* The record as it stands, or NULL. */
-static int fetch_cutoff(otok_service *service, const otok_id *id, otok_record **out, otok_cutoff_head *head,
-                        otok_error *err)
-{
-    *head = (otok_cutoff_head){INT64_MIN, INT64_MIN};
-    int rc = otok_record_fetch(service, id, out, err);
-    if (rc == OTOK_OK && *out != NULL && !otok_cutoff_head_parse((*out)->head, head))
-        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has a format that this version does not know");
-    if (rc != OTOK_OK) {
-        otok_record_free(*out);
-        *out = NULL;
-    }
-    return rc;
-}
+enum { WALK_A_CALL = 65536 };
 
 /* -------------------------------------------------------------------------------------------------------- moving it */
 
@@ -84,82 +41,102 @@ static int place_of(otok_service *service, const otok_scope_names *names, int64_
     return rc;
 }
 
-/* Writes the record of a cutoff at `head`, filed for the sweeper from the start of its walk. */
-static int write_cutoff(otok_service *service, const otok_scope_names *names, const otok_record *old,
-                        const otok_cutoff_head *head, int64_t now_us, otok_error *err)
+/* Only ever forward.  False: there is nothing to write. */
+static bool move_head(const otok_cutoff_move *move, int64_t place_us, otok_mark *mark)
 {
-    uint8_t head_bytes[OTOK_CUTOFF_HEAD_SIZE], body_bytes[BODY_MAX];
-    otok_index_key sweep;
-    struct cutoff_body body = {.at.created_us = INT64_MIN};
-    otok_record record = {
-        .size = sizeof record,
-        .kind = names->cutoff_kind,
-        .id = names->cutoff,
-        .created_us = old != NULL ? old->created_us : now_us,
-        .sweep_us = now_us,
-        .keys = &sweep,
-        .nkeys = 1,
-        .realm = service->realm,
-        .subject = otok_str_of(names->subject),
-        .client = otok_str_of(names->client_id),
-        .head = {head_bytes, sizeof head_bytes},
-    };
-    if (names->sid != NULL)
-        memcpy(body.sid, names->sid, strlen(names->sid));
-    otok_cutoff_head_print(head, head_bytes);
-    record.body = print_body(&body, body_bytes);
-    int rc = otok_sweep_key(service, &sweep, err);
-    if (rc != OTOK_OK)
-        return rc;
-    if (old == NULL) {
-        rc = otok_random(&record.version, sizeof record.version, err);
-        return rc == OTOK_OK ? otok_service_write(service, OTOK_WRITE_INSERT, 0, &record, err) : rc;
+    bool moved = place_us > mark->head.login_us;
+    mark->head.login_us = otok_time_forward(mark->head.login_us, place_us);
+    if (!move->login_only) {
+        moved |= place_us > mark->head.all_us;
+        mark->head.all_us = otok_time_forward(mark->head.all_us, place_us);
     }
-    record.version = old->version + 1;
-    return otok_service_write(service, OTOK_WRITE_PUT, old->version, &record, err);
+    if (move->drop_consent && mark->body.consent.len != 0) {
+        moved = true;
+        mark->body.consent = (otok_str){0};
+        mark->body.granted_us = mark->body.updated_us = 0;
+    }
+    return moved;
 }
 
-/* One attempt; `moved` tells whether there was anything to write. */
-static int move_once(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
-                     bool *moved, otok_error *err)
+/* What is told of a move: why, that the consent is gone, and that the cutoff stands elsewhere. */
+enum { MOVE_NOTICES = 3 };
+static size_t make_notices(const otok_scope_names *names, const otok_cutoff_move *move, const otok_mark_head *head,
+                           bool had_consent, otok_notice notices[MOVE_NOTICES])
 {
-    otok_record *old;
-    otok_cutoff_head head;
-    int64_t now_us = otok_service_now(service), place_us;
-    int rc = fetch_cutoff(service, &names->cutoff, &old, &head, err);
-    if (rc == OTOK_OK)
-        rc = place_of(service, names, at_us, now_us, &place_us, err);
-    if (rc == OTOK_OK) {
-        *moved = place_us > head.all_us; /* only ever forward */
-        if (*moved) {
-            head.all_us = place_us;
-            rc = write_cutoff(service, names, old, &head, now_us, err);
-        }
-        *effective_us = head.all_us;
+    size_t n = 0;
+    otok_event event = {.subject = names->subject, .client_id = names->client_id, .sid = names->sid};
+    if (move->notice != NULL)
+        notices[n++] = *move->notice;
+    if (had_consent) {
+        event.type = OTOK_EVENT_CONSENT_REVOKED;
+        notices[n++] = (otok_notice){.event = event};
     }
-    otok_record_free(old);
+    event.type = OTOK_EVENT_CUTOFF;
+    event.kind = move->login_only ? OTOK_SESSION_LOGIN : OTOK_SESSION_OFFLINE;
+    event.cutoff_us = move->login_only ? head->login_us : head->all_us;
+    notices[n++] = (otok_notice){.event = event};
+    return n;
+}
+
+static int commit_move(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                       const otok_mark *mark, bool had_consent, int64_t now_us, otok_error *err)
+{
+    otok_mark_write write;
+    otok_notice notices[MOVE_NOTICES];
+    int rc = otok_mark_prepare(service, names, mark, now_us, &write, err);
+    if (rc == OTOK_OK) {
+        otok_change change = {.writes = &write.write, .nwrites = 1, .notices = notices};
+        change.nnotices = make_notices(names, move, &mark->head, had_consent, notices);
+        rc = otok_change_commit(service, &change, err);
+    }
+    otok_mark_write_free(&write);
     return rc;
 }
 
-int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
-                     otok_error *err)
+static int move_once(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                     otok_mark_head *out, otok_error *err)
 {
-    bool moved = false;
+    otok_mark mark;
+    int64_t now_us = otok_service_now(service), place_us;
+    int rc = otok_mark_fetch(service, &names->mark, &mark, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = place_of(service, names, move->at_us, now_us, &place_us, err);
+    bool had_consent = move->drop_consent && mark.body.consent.len != 0;
+    if (rc == OTOK_OK && move_head(move, place_us, &mark)) {
+        mark.body.at_us = INT64_MIN; /* the walk begins again */
+        mark.body.at = (otok_id){{0}};
+        mark.body.sid = otok_str_of(names->sid);
+        rc = commit_move(service, names, move, &mark, had_consent, now_us, err);
+    } else if (rc == OTOK_OK && move->notice != NULL) { /* it stands there already */
+        otok_notice_send(service, move->notice, NULL);
+    }
+    *out = mark.head;
+    otok_mark_free(&mark);
+    return rc;
+}
+
+int otok_cutoff_do(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                   otok_mark_head *out, otok_error *err)
+{
     int rc;
     otok_attempts attempts = otok_attempts_begin(service);
     do
-        rc = move_once(service, names, at_us, effective_us, &moved, err);
+        rc = move_once(service, names, move, out, err);
     while (otok_attempts_again(&attempts, &rc, err));
-    if (rc == OTOK_OK && moved) {
-        otok_event event = {
-            .type = OTOK_EVENT_CUTOFF,
-            .subject = names->subject,
-            .client_id = names->client_id,
-            .sid = names->sid,
-            .cutoff_us = *effective_us,
-        };
-        otok_event_send(service, &event, NULL);
-    }
+    return rc;
+}
+
+int otok_end_sessions(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                      int32_t reason, uint64_t *ended, otok_error *err)
+{
+    otok_mark_head cutoffs;
+    otok_walk walk = {.at.created_us = INT64_MIN};
+    int rc = otok_cutoff_do(service, names, move, &cutoffs, err); /* whole and immediate from here on */
+    while (rc == OTOK_OK && !walk.done)
+        rc = otok_cutoff_walk(service, &names->index, &cutoffs, reason, WALK_A_CALL, &walk, err);
+    if (ended != NULL)
+        *ended = walk.removed;
     return rc;
 }
 
@@ -167,7 +144,8 @@ int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at
                     otok_error *err)
 {
     otok_scope_names names;
-    int64_t effective = 0;
+    otok_mark_head cutoffs;
+    const otok_cutoff_move move = {.at_us = at_us};
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
     int rc = otok_names_of_filter(service, filter, &names, err);
@@ -175,77 +153,94 @@ int otok_cutoff_set(otok_service *service, const otok_filter *filter, int64_t at
         return rc;
     if (at_us < 0 || at_us > otok_time_add(otok_service_now(service), OTOK_DAY_US))
         return otok_fail(err, OTOK_E_INVALID, "at_us is negative, or more than a day ahead of the clock");
-    rc = otok_cutoff_move(service, &names, at_us, &effective, err);
+    rc = otok_cutoff_do(service, &names, &move, &cutoffs, err);
     if (rc == OTOK_OK && effective_us != NULL)
-        *effective_us = effective;
+        *effective_us = cutoffs.all_us;
     return rc;
 }
 
 int otok_cutoff_get(otok_service *service, const otok_filter *filter, int64_t *effective_us, otok_error *err)
 {
     otok_scope_names names;
-    otok_record *record;
-    otok_cutoff_head head;
+    otok_mark mark;
     if (service == NULL || effective_us == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "effective_us");
     int rc = otok_names_of_filter(service, filter, &names, err);
     if (rc == OTOK_OK)
-        rc = fetch_cutoff(service, &names.cutoff, &record, &head, err);
+        rc = otok_mark_fetch(service, &names.mark, &mark, err);
     if (rc != OTOK_OK)
         return rc;
-    otok_record_free(record);
-    if (head.all_us == INT64_MIN)
+    otok_mark_free(&mark);
+    if (mark.head.all_us == INT64_MIN)
         return otok_fail(err, OTOK_E_NOT_FOUND, "no cutoff was set for that");
-    *effective_us = head.all_us;
+    *effective_us = mark.head.all_us;
     return OTOK_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- the walk */
-
-static void tell_removed(otok_service *service, const otok_loaded *session, int32_t reason)
+int otok_logout(otok_service *service, const otok_filter *filter, int32_t revoke_offline_access, uint64_t *ended,
+                otok_error *err)
 {
-    otok_event event = {.type = OTOK_EVENT_REVOKED, .reason = reason};
-    otok_event_send(service, &event, session);
+    otok_scope_names names;
+    const otok_cutoff_move move = {.at_us = OTOK_NOW, .login_only = revoke_offline_access == 0};
+    if (ended != NULL)
+        *ended = 0;
+    if (service == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "service is required");
+    if (revoke_offline_access != 0 && revoke_offline_access != 1)
+        return otok_fail(err, OTOK_E_INVALID, "revoke_offline_access is neither 0 nor 1");
+    int rc = otok_names_of_filter(service, filter, &names, err);
+    return rc == OTOK_OK ? otok_end_sessions(service, &names, &move, OTOK_REVOKED_BY_LOGOUT, ended, err) : rc;
 }
+
+/* ---------------------------------------------------------------------------------------------------------- the walk */
 
 /* Removes sessions in one commit, each on its own.  One that was changed meanwhile stays, and `all` says so. */
 static int remove_all(otok_service *service, otok_loaded *sessions, size_t n, int32_t reason, uint64_t *removed,
                       bool *all, otok_error *err)
 {
-    otok_write writes[OTOK_BULK] = {0};
-    int32_t results[OTOK_BULK];
-    for (size_t i = 0; i < n; i++)
-        writes[i] = (otok_write){OTOK_WRITE_DELETE, sessions[i].record->version, sessions[i].record};
-    int rc = otok_service_write_each(service, writes, n, results, err);
+    otok_write writes[OTOK_BULK];
+    otok_notice notices[OTOK_BULK];
+    otok_change changes[OTOK_BULK];
     for (size_t i = 0; i < n; i++) {
-        if (results[i] == OTOK_OK) {
+        writes[i] = (otok_write){OTOK_WRITE_DELETE, sessions[i].record->version, sessions[i].record};
+        notices[i] = (otok_notice){{.type = OTOK_EVENT_REVOKED, .reason = reason}, &sessions[i]};
+        changes[i] = (otok_change){.writes = &writes[i], .nwrites = 1, .notices = &notices[i], .nnotices = 1};
+    }
+    int rc = otok_changes_commit(service, changes, n, err);
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].result == OTOK_OK)
             (*removed)++;
-            tell_removed(service, &sessions[i], reason);
-        } else {
+        else
             *all = false;
-        }
     }
     return rc;
 }
 
-/* Takes rows apart for removal.  What this version cannot read stays: it is dead all the same. */
-static size_t take_apart(otok_service *service, otok_rows *rows, otok_loaded *sessions)
+/* Takes apart those rows that the cutoffs ended.  What this version cannot read stays: it is dead all the same. */
+static size_t take_dead(otok_service *service, const otok_mark_head *cutoffs, otok_rows *rows, otok_loaded *sessions,
+                        bool *unread)
 {
     size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
-        if (otok_session_unpack(service, rows->records[i], &sessions[n], NULL) == OTOK_OK) {
-            rows->records[i] = NULL;
+        otok_loaded *session = &sessions[n];
+        int rc = otok_session_unpack(service, rows->records[i], session, NULL);
+        *unread |= rc != OTOK_OK;
+        if (rc != OTOK_OK)
+            continue;
+        rows->records[i] = NULL;
+        if (session->record->created_us <= otok_cutoff_for(cutoffs, session->body.kind))
             n++;
-        }
+        else
+            otok_loaded_free(session); /* an offline session lives on after logout */
     }
     return n;
 }
 
-static int walk_page(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+static int walk_page(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
                      uint32_t limit, otok_walk *walk, otok_error *err)
 {
     otok_scan scan = {.size = sizeof scan, .key = *index, .limit = limit};
-    otok_rows rows = {.until_us = cutoff_us};
+    otok_rows rows = {.until_us = otok_cutoff_for(cutoffs, OTOK_SESSION_LOGIN)}; /* the later one */
     otok_loaded *sessions = otok_calloc(limit, sizeof *sessions);
     bool all = true;
     if (sessions == NULL)
@@ -261,8 +256,7 @@ static int walk_page(otok_service *service, const otok_index_key *index, int64_t
     if (rows.n != 0)
         last = (otok_cursor){rows.records[rows.n - 1]->created_us, rows.records[rows.n - 1]->id};
     walk->visited += rows.n;
-    size_t n = take_apart(service, &rows, sessions);
-    walk->unread |= n < rows.n;
+    size_t n = take_dead(service, cutoffs, &rows, sessions, &walk->unread);
     if (n != 0)
         rc = remove_all(service, sessions, n, reason, &walk->removed, &all, err);
     for (size_t i = 0; i < n; i++)
@@ -276,92 +270,113 @@ static int walk_page(otok_service *service, const otok_index_key *index, int64_t
     return rc;
 }
 
-int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+int otok_cutoff_walk(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
                      uint32_t limit, otok_walk *walk, otok_error *err)
 {
     int rc = OTOK_OK;
     uint64_t end = walk->visited + limit;
     while (rc == OTOK_OK && !walk->done && walk->visited < end) {
         uint64_t left = end - walk->visited;
-        rc = walk_page(service, index, cutoff_us, reason, left < OTOK_BULK ? (uint32_t)left : OTOK_BULK, walk, err);
+        rc = walk_page(service, index, cutoffs, reason, left < OTOK_BULK ? (uint32_t)left : OTOK_BULK, walk, err);
     }
     return rc;
 }
 
 /* ------------------------------------------------------------------------------------------------- the sweeper's part */
 
-static int names_of_cutoff(otok_service *service, const otok_record *cutoff, const char *sid, otok_scope_names *out,
-                           otok_error *err)
+/* Whose a mark is, out of its record, whose texts are not NUL-terminated. */
+struct owner {
+    char subject[OTOK_MAX_NAME + 1], client[OTOK_MAX_NAME + 1], sid[OTOK_MAX_NAME + 1];
+    otok_scope_names names;
+};
+
+static const char *name_in(char room[OTOK_MAX_NAME + 1], otok_str text)
 {
-    char subject[OTOK_MAX_NAME + 1] = "", client[OTOK_MAX_NAME + 1] = "";
+    if (text.len == 0)
+        return NULL;
+    room[text.len] = '\0';
+    return memcpy(room, text.data, text.len);
+}
+
+static int owner_of(otok_service *service, const otok_mark *mark, struct owner *out, otok_error *err)
+{
+    const otok_record *record = mark->record;
     otok_filter filter;
     otok_filter_init(&filter, sizeof filter);
-    if (cutoff->subject.len > OTOK_MAX_NAME || cutoff->client.len > OTOK_MAX_NAME)
+    if (record->subject.len > OTOK_MAX_NAME || record->client.len > OTOK_MAX_NAME)
         return otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has a name that is too long");
-    if (cutoff->subject.len != 0)
-        filter.subject = memcpy(subject, cutoff->subject.data, cutoff->subject.len);
-    if (cutoff->client.len != 0)
-        filter.client_id = memcpy(client, cutoff->client.data, cutoff->client.len);
-    if (sid[0] != '\0')
-        filter.sid = sid;
+    filter.subject = name_in(out->subject, record->subject);
+    filter.client_id = name_in(out->client, record->client);
+    filter.sid = name_in(out->sid, mark->body.sid);
     filter.whole_realm = filter.subject == NULL && filter.client_id == NULL && filter.sid == NULL;
-    int rc = otok_names_of_filter(service, &filter, out, err);
-    out->subject = out->client_id = out->sid = NULL; /* they end with this function; the index key stays */
-    if (rc == OTOK_E_INVALID)                        /* it is nobody's argument, but a damaged record */
-        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has names that are none");
+    int rc = otok_names_of_filter(service, &filter, &out->names, err);
+    bool fits = rc == OTOK_OK && otok_id_compare(&out->names.mark, &record->id) == 0;
+    if (rc == OTOK_E_INVALID || (rc == OTOK_OK && !fits)) /* it is nobody's argument, but a damaged record */
+        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has names that are not its own");
     return rc;
 }
 
-/* Where the walk stands.  Done: no longer filed. */
-static int write_progress(otok_service *service, const otok_record *cutoff, struct cutoff_body *body,
-                          const otok_walk *walk, otok_error *err)
+/* Writes where the walk stands; `sweep_us` OTOK_UNLIMITED: it is done. */
+static int write_progress(otok_service *service, const struct owner *owner, otok_mark *mark, const otok_walk *walk,
+                          int64_t sweep_us, otok_error *err)
 {
-    uint8_t bytes[BODY_MAX];
-    otok_record record = *cutoff;
-    body->at = walk->at;
-    if (walk->done)
-        body->at.created_us = INT64_MIN;
-    record.body = print_body(body, bytes);
-    record.version++;
-    if (walk->done)
-        record.nkeys = 0;
-    return otok_service_write(service, OTOK_WRITE_PUT, cutoff->version, &record, err);
+    otok_mark_write write;
+    mark->body.at_us = sweep_us == OTOK_UNLIMITED ? INT64_MIN : walk->at.created_us;
+    mark->body.at = walk->at.id;
+    if (mark->body.at_us == INT64_MIN)
+        mark->body.at = (otok_id){{0}};
+    int rc = otok_mark_prepare(service, &owner->names, mark, sweep_us, &write, err);
+    if (rc == OTOK_OK)
+        rc = otok_service_write(service, write.write.op, write.write.expect, &write.record, err);
+    otok_mark_write_free(&write);
+    return rc;
 }
 
 /*
  * The cutoff of a sid goes once nothing is left that it holds dead: SSO sessions are many, and none begins twice.  Seen in one
  * whole walk, that is: one that began in the middle is made again from the start, tomorrow, as what cannot be read may make
- * each walk one in pieces, and the sweeper must come to an end.
+ * each walk one in pieces, and the sweeper must come to an end.  Where tokens of another system are adopted it stays: one of them
+ * may be of that sid.
  */
-static int finish_sid(otok_service *service, const otok_record *cutoff, struct cutoff_body *body, otok_walk *walk,
+static int finish_sid(otok_service *service, const struct owner *owner, otok_mark *mark, otok_walk *walk,
                       otok_error *err)
 {
-    bool whole = body->at.created_us == INT64_MIN;
-    if (whole && !walk->unread)
-        return otok_service_write(service, OTOK_WRITE_DELETE, cutoff->version, cutoff, err);
-    otok_record tomorrow = *cutoff;
-    tomorrow.sweep_us = otok_time_add(otok_service_now(service), OTOK_DAY_US);
-    walk->done = whole;
+    bool whole = mark->body.at_us == INT64_MIN;
+    if (whole && !walk->unread && service->callbacks.adopt == NULL)
+        return otok_service_write(service, OTOK_WRITE_DELETE, mark->record->version, mark->record, err);
     walk->at.created_us = INT64_MIN;
-    return write_progress(service, &tomorrow, body, walk, err);
+    int64_t tomorrow_us = otok_time_add(otok_service_now(service), OTOK_DAY_US);
+    return write_progress(service, owner, mark, walk, whole ? OTOK_UNLIMITED : tomorrow_us, err);
 }
 
-int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,
+static int sweep_mark(otok_service *service, const struct owner *owner, otok_mark *mark, uint32_t limit,
+                      otok_walk *walk, otok_error *err)
+{
+    walk->at = (otok_cursor){mark->body.at_us, mark->body.at};
+    int rc = otok_cutoff_walk(service, &owner->names.index, &mark->head, OTOK_REVOKED_BY_CUTOFF, limit, walk, err);
+    if (rc == OTOK_OK && walk->done && mark->body.sid.len != 0)
+        rc = finish_sid(service, owner, mark, walk, err);
+    else if (rc == OTOK_OK)
+        rc = write_progress(service, owner, mark, walk, walk->done ? OTOK_UNLIMITED : mark->record->sweep_us, err);
+    return rc == OTOK_E_CONFLICT ? OTOK_OK : rc; /* it moved meanwhile, or another sweeper was there: next time */
+}
+
+int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_walk *walk,
                       otok_error *err)
 {
-    struct cutoff_body body;
-    otok_cutoff_head head;
-    otok_scope_names names;
-    if (!parse_body(cutoff->body, &body) || !otok_cutoff_head_parse(cutoff->head, &head))
-        return otok_fail(err, OTOK_E_FORMAT, "a cutoff's record has a format that this version does not know");
-    int rc = names_of_cutoff(service, cutoff, body.sid, &names, err);
-    if (rc != OTOK_OK)
+    struct owner owner;
+    otok_mark mark;
+    otok_record *copy = otok_record_copy(record);
+    if (copy == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    int rc = otok_mark_unpack(copy, &mark, err);
+    if (rc != OTOK_OK) {
+        otok_record_free(copy);
         return rc;
-    walk->at = body.at;
-    rc = otok_cutoff_walk(service, &names.index, head.all_us, OTOK_REVOKED_BY_CUTOFF, limit, walk, err);
-    if (rc == OTOK_OK && walk->done && body.sid[0] != '\0')
-        rc = finish_sid(service, cutoff, &body, walk, err);
-    else if (rc == OTOK_OK)
-        rc = write_progress(service, cutoff, &body, walk, err);
-    return rc == OTOK_E_CONFLICT ? OTOK_OK : rc; /* it moved meanwhile, or another sweeper was there: next time */
+    }
+    rc = owner_of(service, &mark, &owner, err);
+    if (rc == OTOK_OK)
+        rc = sweep_mark(service, &owner, &mark, limit, walk, err);
+    otok_mark_free(&mark);
+    return rc;
 }

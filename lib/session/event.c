@@ -22,24 +22,34 @@ static const char *terminated(char room[OTOK_MAX_NAME + 1], otok_str text)
     return room;
 }
 
-void otok_event_send(const otok_service *service, otok_event *event, const otok_loaded *session)
+void otok_notice_complete(const otok_service *service, const otok_notice *notice, otok_told *out)
 {
-    char subject[OTOK_MAX_NAME + 1], client[OTOK_MAX_NAME + 1], sid[OTOK_MAX_NAME + 1], id[OTOK_SESSION_ID_CHARS + 1];
+    const otok_loaded *session = notice->session;
+    out->event = notice->event;
+    out->event.size = sizeof out->event;
+    out->event.realm = service->realm_text;
+    if (out->event.time_us == 0)
+        out->event.time_us = otok_service_now(service);
+    if (session == NULL)
+        return;
+    otok_session_id_print(&session->record->id, out->session_id);
+    out->event.session_id = out->session_id;
+    out->event.subject = terminated(out->subject, session->record->subject);
+    out->event.client_id = terminated(out->client_id, session->record->client);
+    out->event.sid = terminated(out->sid, session->body.sid);
+    out->event.grant_type = session->body.grant_type;
+    out->event.kind = session->body.kind;
+    if (out->event.generation == 0)
+        out->event.generation = session->head.generation;
+}
+
+void otok_notice_send(const otok_service *service, const otok_notice *notice, const char *event_id)
+{
+    otok_told told;
+    otok_count_event(service, &notice->event);
     if (service->callbacks.event == NULL)
         return;
-    event->size = sizeof *event;
-    event->realm = service->realm_text;
-    if (event->time_us == 0)
-        event->time_us = otok_service_now(service);
-    if (session != NULL) {
-        otok_session_id_print(&session->record->id, id);
-        event->session_id = id;
-        event->subject = terminated(subject, session->record->subject);
-        event->client_id = terminated(client, session->record->client);
-        event->sid = terminated(sid, session->body.sid);
-        event->grant_type = session->body.grant_type;
-        if (event->generation == 0)
-            event->generation = session->head.generation;
-    }
-    service->callbacks.event(service->user, event);
+    otok_notice_complete(service, notice, &told);
+    told.event.event_id = event_id;
+    service->callbacks.event(service->user, &told.event);
 }

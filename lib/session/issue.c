@@ -1,171 +1,372 @@
 /*
- * issue.c - how a session begins (I2, I5, I6).
+ * issue.c - how a session begins (I2 to I6), and how the response that was lost is given again (I8).
+ *
+ * A new session, what it ends and what guards it are one commit; whoever loses a race reads everything again.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "session/session.h"
 
-#include <string.h>
-
-/* A session that is being made: what its record is built of. */
-struct birth {
-    otok_record record;
-    otok_loaded session; /* as the minting sees it; its record is the one above */
-    otok_session_names names;
-    otok_token token;
-    otok_buf scope, body;
-    uint8_t head[OTOK_HEAD_SIZE];
-    int64_t now_us;
+/* One call, over all its attempts. */
+struct issuing {
+    otok_service *service;
+    otok_grant grant;
+    otok_peer peer;
+    otok_id replaced; /* where grant.replaces is set */
+    uint32_t attempt; /* 1, ... */
 };
 
-static int draw_token(otok_service *service, struct birth *birth, otok_error *err)
-{
-    birth->token = (otok_token){.key_id = service->active->id, .issued_ms = (uint64_t)(birth->now_us / OTOK_US_PER_MS)};
-    int rc = otok_random(birth->token.handle, sizeof birth->token.handle, err);
-    if (rc == OTOK_OK) /* at random, so that a record made again is never taken for the old one */
-        rc = otok_random(&birth->record.version, sizeof birth->record.version, err);
-    return rc == OTOK_OK ? otok_token_session_id(&birth->token, service->realm, &birth->record.id, err) : rc;
-}
-
-struct latest {
-    const otok_service *service;
-    int64_t cutoff_us;
-    bool unread;
-};
-
-static int on_cutoff(void *arg, const otok_record *record)
-{
-    struct latest *latest = arg;
-    int64_t cutoff_us;
-    if (!otok_cutoff_time(latest->service, record, &cutoff_us))
-        latest->unread = true;
-    if (cutoff_us > latest->cutoff_us)
-        latest->cutoff_us = cutoff_us;
-    return 0;
-}
-
-/* Later than every cutoff that applies, whatever the clocks of the nodes that set them (V3). */
-static int set_created(otok_service *service, struct birth *birth, otok_error *err)
-{
-    struct latest latest = {service, INT64_MIN, false};
-    int rc = otok_store_fetch(service->store, birth->names.links, birth->names.nlinks, 0, on_cutoff, &latest, err);
-    if (rc == OTOK_OK && latest.unread)
-        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
-    birth->record.created_us = birth->now_us;
-    if (latest.cutoff_us >= birth->now_us)
-        birth->record.created_us = otok_time_add(latest.cutoff_us, 1);
-    return rc;
-}
-
-static int build_record(otok_service *service, const otok_grant *grant, const otok_rules *rules, struct birth *birth,
-                        otok_error *err)
-{
-    otok_record *record = &birth->record;
-    record->size = sizeof *record;
-    record->kind = OTOK_RECORD_SESSION;
-    record->realm = service->realm;
-    record->subject = otok_str_of(grant->subject);
-    record->client = otok_str_of(grant->client_id);
-    int rc =
-        otok_names_of_session(service, record->subject, record->client, birth->session.body.sid, &birth->names, err);
-    if (rc == OTOK_OK)
-        rc = set_created(service, birth, err);
-    if (rc != OTOK_OK)
-        return rc;
-    record->keys = birth->names.keys;
-    record->nkeys = birth->names.nkeys;
-    record->links = birth->names.links;
-    record->nlinks = birth->names.nlinks;
-
-    birth->session.record = record;
-    birth->session.body.started_us = birth->now_us;
-    birth->session.head = (otok_head){.key_id = service->active->id, .refreshed_us = birth->now_us};
-    birth->session.cutoff_us = INT64_MIN;
-    otok_head_print(&birth->session.head, birth->head);
-    record->head = (otok_str){birth->head, sizeof birth->head};
-    otok_lifetime life = otok_loaded_lifetime(&birth->session, rules, birth->now_us);
-    record->sweep_us = otok_sweep_due(life.expires_us, birth->now_us);
-
-    otok_seal_scope scope = otok_seal_scope_of(record);
-    rc = otok_body_print(&birth->session.body, &scope, service->active->id, service->active->seal, &birth->body, err);
-    record->body = (otok_str){birth->body.data, birth->body.len};
-    return rc;
-}
-
-static int mint(otok_service *service, const otok_grant *grant, const otok_peer *peer, const otok_rules *rules,
-                struct birth *birth, otok_tokens **out, otok_error *err)
-{
-    const otok_mint mint = {
-        .session = &birth->session,
-        .rules = rules,
-        .token = &birth->token,
-        .scope = birth->session.body.scope,
-        .audience = birth->session.body.audience,
-        .audience_count = birth->session.body.audience_count,
-        .peer = peer,
-        .nonce = grant->nonce,
-        .now_us = birth->now_us,
-        .idle_expires_us = otok_time_add(birth->now_us, rules->idle_us),
-        .max_expires_us = otok_time_add(birth->now_us, rules->max_us),
-        .outcome = OTOK_OUTCOME_ISSUED,
-    };
-    return otok_tokens_mint(service, &mint, out, err);
-}
-
-static int issue(otok_service *service, const otok_grant *grant, const otok_peer *peer, struct birth *birth,
-                 otok_tokens **out, otok_error *err)
-{
+/* One attempt: what was read, and what is to be written. */
+struct attempt {
     otok_rules rules;
-    int rc = otok_service_rules(service, grant->client_id, grant->client_type == OTOK_CLIENT_PUBLIC,
-                                (uint8_t)grant->binding, &rules, err);
-    if (rc == OTOK_OK)
-        rc = otok_grant_read(grant, peer, rules.overlong, &birth->scope, &birth->session.body, err);
-    if (rc != OTOK_OK)
-        return rc;
-    otok_rules_tighten(&rules, grant->idle_timeout_s, grant->max_lifetime_s);
-    birth->now_us = otok_service_now(service);
-    rc = draw_token(service, birth, err);
-    if (rc == OTOK_OK)
-        rc = build_record(service, grant, &rules, birth, err);
-    if (rc == OTOK_OK)
-        rc = mint(service, grant, peer, &rules, birth, out, err);
-    if (rc == OTOK_OK) /* minted before, returned after: what is returned is durable (R7) */
-        rc = otok_service_write(service, OTOK_WRITE_INSERT, 0, &birth->record, err);
-    if (rc == OTOK_OK) {
-        otok_event event = {
-            .type = OTOK_EVENT_ISSUED, .time_us = birth->now_us, .ip = peer->ip, .user_agent = peer->user_agent};
-        otok_event_send(service, &event, &birth->session);
-    }
+    otok_birth birth;
+    otok_once_use once;        /* of grant.once_key */
+    otok_loaded found;         /* the session that came of it, or else the one to replace */
+    otok_evictions *evictions; /* NULL: there is no limit */
+    otok_mark_write guard;     /* of the limit */
+    otok_once_write used;
+    otok_answer answer;
+};
+
+static bool is_public(const struct issuing *i)
+{
+    return i->grant.client_type == OTOK_CLIENT_PUBLIC;
+}
+
+static bool is_owner(const struct issuing *i, const otok_record *record)
+{
+    return otok_str_eq(record->subject, otok_str_of(i->grant.subject)) &&
+           otok_str_eq(record->client, otok_str_of(i->grant.client_id));
+}
+
+static otok_notice notice_of(const struct issuing *i, const struct attempt *a, int32_t type, int32_t reason,
+                             const otok_loaded *session)
+{
+    return (otok_notice){
+        .event = {.type = type,
+                  .reason = reason,
+                  .time_us = a->birth.now_us,
+                  .ip = i->peer.ip,
+                  .user_agent = i->peer.user_agent},
+        .session = session,
+    };
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the answer */
+
+static int mint(const struct issuing *i, const struct attempt *a, const otok_loaded *session, int32_t outcome,
+                otok_tokens **out, otok_error *err)
+{
+    int64_t idle_expires_us = otok_time_add(session->head.refreshed_us, a->rules.idle_us);
+    const otok_mint mint = {
+        .session = session,
+        .rules = &a->rules,
+        .token = &a->birth.token,
+        .answer = &a->answer,
+        .peer = &i->peer,
+        .nonce = i->grant.nonce,
+        .now_us = a->birth.now_us,
+        .idle_expires_us = otok_time_forward(idle_expires_us, a->birth.now_us),
+        .max_expires_us = otok_time_add(session->body.started_us, a->rules.max_us),
+        .outcome = outcome,
+    };
+    return otok_tokens_mint(i->service, &mint, out, err);
+}
+
+static int ask(const struct issuing *i, struct attempt *a, const otok_loaded *session, int32_t purpose, otok_error *err)
+{
+    const otok_asked asked = {
+        .purpose = purpose,
+        .attempt = i->attempt,
+        .session = session,
+        .rules = &a->rules,
+        .now_us = a->birth.now_us,
+        .scope = session->body.scope,
+        .audience = session->body.audience,
+        .audience_count = session->body.audience_count,
+        .peer = &i->peer,
+        .for_tokens = true,
+    };
+    return otok_ask_host(i->service, &asked, &a->answer, err);
+}
+
+/* ------------------------------------------------------------------------------------------------------- a new session */
+
+/* With a key that is good for once, the handle follows from it: so the token can be made again, and is stored nowhere. */
+static int draw_token(const struct issuing *i, otok_birth *birth, otok_error *err)
+{
+    const otok_realm_key *key = otok_service_now_keys(i->service)->active;
+    birth->token = (otok_token){.key_id = key->id, .issued_ms = (uint64_t)(birth->now_us / OTOK_US_PER_MS)};
+    if (i->grant.once_key != NULL)
+        return otok_once_handle(key->once, i->grant.once_key, i->grant.client_id, birth->token.handle, err);
+    return otok_random(birth->token.handle, sizeof birth->token.handle, err);
+}
+
+static int build(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    otok_birth *birth = &a->birth;
+    int rc = draw_token(i, birth, err);
+    birth->session.body.started_us = birth->now_us;
+    birth->session.head = (otok_head){.refreshed_us = birth->now_us};
+    return rc == OTOK_OK ? otok_birth_build(i->service, i->grant.subject, i->grant.client_id, &a->rules, birth, err)
+                         : rc;
+}
+
+static int find_replaced(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    if (i->grant.replaces == NULL)
+        return OTOK_OK;
+    int rc = otok_session_find(i->service, &i->replaced, &a->found, err);
+    if (rc == OTOK_E_NOT_FOUND) /* it has ended already */
+        return OTOK_OK;
+    if (rc == OTOK_OK && !is_owner(i, a->found.record))
+        rc = otok_fail(err, OTOK_E_INVALID, "grant.replaces is not a session of this subject with this client");
     return rc;
+}
+
+/* When the sweeper looks at a mark: it stays filed for the walk of its cutoff. */
+static int64_t filed_us(const otok_record *mark)
+{
+    for (size_t k = 0; mark != NULL && k < mark->nkeys; k++) {
+        if (mark->keys[k].index == OTOK_INDEX_SWEEP)
+            return mark->sweep_us;
+    }
+    return OTOK_UNLIMITED;
+}
+
+/* The mark was read with the birth, before the sessions are counted: whoever commits it as it was then counted them all (I4). */
+static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    otok_scope_names names;
+    const otok_mark *pair = &a->birth.session.pair;
+    const otok_id *replaced = i->grant.replaces != NULL ? &i->replaced : NULL;
+    if (a->rules.session_limit == OTOK_UNLIMITED)
+        return OTOK_OK;
+    a->evictions = otok_calloc(1, sizeof *a->evictions);
+    if (a->evictions == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    int rc = otok_limit_apply(i->service, &a->birth.session, &a->rules, replaced, a->birth.now_us, a->evictions, err);
+    if (rc == OTOK_OK)
+        rc = otok_names_of_pair(i->service, i->grant.subject, i->grant.client_id, &names, err);
+    if (rc == OTOK_OK)
+        rc = otok_mark_prepare(i->service, &names, pair, filed_us(pair->record), &a->guard, err);
+    return rc;
+}
+
+static int remember_once(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    const otok_birth *birth = &a->birth;
+    const otok_once once = {
+        .key_id = birth->token.key_id,
+        .session = birth->record.id,
+        .used_us = birth->now_us,
+        .ends_us = otok_time_add(birth->now_us, a->rules.once_window_us),
+    };
+    if (i->grant.once_key == NULL)
+        return OTOK_OK;
+    int64_t keep_until_us = otok_time_add(birth->now_us, a->rules.once_keep_us);
+    return otok_once_prepare(i->service, &a->once.id, &once, birth->record.subject, birth->record.client, keep_until_us,
+                             &a->used, err);
+}
+
+/* What is one commit. */
+struct changes {
+    otok_write writes[OTOK_CHANGE_WRITES];
+    otok_notice notices[OTOK_EVICT_MOST + 2];
+    otok_change change;
+};
+
+static void add_end(struct changes *c, const otok_loaded *session, otok_notice notice)
+{
+    c->writes[c->change.nwrites++] = (otok_write){OTOK_WRITE_DELETE, session->record->version, session->record};
+    c->notices[c->change.nnotices++] = notice;
+}
+
+static int commit(const struct issuing *i, const struct attempt *a, otok_error *err)
+{
+    struct changes c;
+    c.change = (otok_change){.writes = c.writes, .notices = c.notices};
+    for (size_t k = 0; a->evictions != NULL && k < a->evictions->n; k++) {
+        const otok_loaded *oldest = &a->evictions->sessions[k];
+        add_end(&c, oldest, notice_of(i, a, OTOK_EVENT_EVICTED, 0, oldest));
+    }
+    if (a->found.record != NULL)
+        add_end(&c, &a->found, notice_of(i, a, OTOK_EVENT_REVOKED, OTOK_REVOKED_BY_REPLACEMENT, &a->found));
+    c.writes[c.change.nwrites++] = (otok_write){OTOK_WRITE_INSERT, 0, &a->birth.record};
+    c.notices[c.change.nnotices++] = notice_of(i, a, OTOK_EVENT_ISSUED, 0, &a->birth.session);
+    if (i->grant.once_key != NULL)
+        c.writes[c.change.nwrites++] = a->used.write;
+    if (a->evictions != NULL)
+        c.writes[c.change.nwrites++] = a->guard.write;
+    return otok_change_commit(i->service, &c.change, err);
+}
+
+static int begin(const struct issuing *i, struct attempt *a, otok_tokens **out, otok_error *err)
+{
+    int rc = build(i, a, err);
+    if (rc == OTOK_OK)
+        rc = find_replaced(i, a, err);
+    if (rc == OTOK_OK)
+        rc = apply_limit(i, a, err);
+    if (rc == OTOK_OK)
+        rc = remember_once(i, a, err);
+    if (rc == OTOK_OK)
+        rc = ask(i, a, &a->birth.session, OTOK_PURPOSE_ISSUE, err);
+    if (rc == OTOK_OK)
+        rc = mint(i, a, &a->birth.session, OTOK_OUTCOME_ISSUED, out, err);
+    return rc == OTOK_OK ? commit(i, a, err) : rc; /* minted before, returned after: what is returned is durable (R7) */
+}
+
+/* ------------------------------------------------------------------------------------------- a key that was used before */
+
+static int refuse(otok_error *err)
+{
+    return otok_fail(err, OTOK_E_ONCE, "grant.once_key was used before");
+}
+
+/* It came back when it was not good any more: either its holder or who redeemed it had stolen it (RFC 6749 section 4.1.2). */
+static int end_replayed(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    if (!a->rules.once_ends_session)
+        return refuse(err);
+    otok_loaded_free(&a->found);
+    int rc = otok_session_find(i->service, &a->once.once.session, &a->found, err);
+    if (rc == OTOK_OK && is_owner(i, a->found.record))
+        rc = otok_session_remove(i->service, &a->found, OTOK_REVOKED_BY_ONCE, &i->peer, err);
+    return rc == OTOK_OK || rc == OTOK_E_NOT_FOUND ? refuse(err) : rc;
+}
+
+/* Whether the session is as it was issued, and the caller proves what it is bound to. */
+static bool is_untouched(const struct issuing *i, const struct attempt *a)
+{
+    const otok_loaded *session = &a->found;
+    return session->head.generation == 0 &&
+           otok_loaded_lifetime(session, &a->rules, a->birth.now_us).verdict == OTOK_OK &&
+           otok_binding_check(&session->body, &i->peer, true, NULL) == OTOK_OK;
+}
+
+static int load_again(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    int rc = otok_session_load(i->service, &a->once.once.session, &a->found, err);
+    if (rc == OTOK_OK && !is_owner(i, a->found.record))
+        rc = otok_fail(err, OTOK_E_TAMPERED, "the record of grant.once_key was changed by someone else");
+    if (rc == OTOK_OK)
+        rc = otok_once_token(i->service, &a->once, i->grant.once_key, i->grant.client_id, &a->birth.token, err);
+    /* It has ended; or its key has, and its token with it. */
+    return rc == OTOK_E_NOT_FOUND || rc == OTOK_E_KEY ? refuse(err) : rc;
+}
+
+static int ask_again(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    int rc = ask(i, a, &a->found, OTOK_PURPOSE_RETRY, err);
+    if (rc == OTOK_OK || !a->answer.ends_session)
+        return rc;
+    int ended = otok_session_remove(i->service, &a->found, OTOK_REVOKED_BY_HOST, &i->peer, err);
+    return ended == OTOK_OK ? rc : ended;
+}
+
+/* From where else it came than the first time is told as it is of a refresh (T2). */
+static void tell_retried(const struct issuing *i, const struct attempt *a)
+{
+    const otok_body *then = &a->found.body, *now = &a->birth.session.body;
+    otok_notice notice = notice_of(i, a, OTOK_EVENT_RETRIED, 0, &a->found);
+    if (!otok_str_eq(then->start_ip, now->start_ip))
+        notice.event.marks |= OTOK_EVENT_OTHER_IP;
+    if (!otok_str_eq(then->start_user_agent, now->start_user_agent))
+        notice.event.marks |= OTOK_EVENT_OTHER_USER_AGENT;
+    otok_notice_send(i->service, &notice, NULL);
+}
+
+/* The same session and the same token, and nothing is written (I8). */
+static int answer_again(const struct issuing *i, struct attempt *a, otok_tokens **out, otok_error *err)
+{
+    if (!is_owner(i, a->once.record)) /* who has someone else's key must not be able to end anything with it */
+        return refuse(err);
+    if (a->birth.now_us >= a->once.once.ends_us)
+        return end_replayed(i, a, err);
+    int rc = load_again(i, a, err);
+    if (rc == OTOK_OK)
+        rc = otok_loaded_rules(i->service, &a->found, is_public(i), &a->rules, err);
+    if (rc == OTOK_OK && !is_untouched(i, a))
+        return end_replayed(i, a, err);
+    if (rc == OTOK_OK)
+        rc = ask_again(i, a, err);
+    if (rc == OTOK_OK)
+        rc = mint(i, a, &a->found, OTOK_OUTCOME_RETRIED, out, err);
+    if (rc == OTOK_OK)
+        tell_retried(i, a);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------------------------- the attempt */
+
+static int read_grant(const struct issuing *i, struct attempt *a, otok_error *err)
+{
+    const otok_grant *grant = &i->grant;
+    int rc = otok_service_rules(i->service, grant->client_id, is_public(i), (uint8_t)grant->binding, &a->rules, err);
+    if (rc == OTOK_OK)
+        rc = otok_rules_admit(&a->rules, err);
+    if (rc == OTOK_OK)
+        rc = otok_grant_read(grant, &i->peer, a->rules.overlong, &a->birth.scope, &a->birth.session.body, err);
+    if (rc == OTOK_OK)
+        otok_rules_tighten(&a->rules, grant->idle_timeout_s, grant->max_lifetime_s);
+    return rc;
+}
+
+static void free_attempt(struct attempt *a)
+{
+    otok_answer_free(&a->answer);
+    otok_mark_write_free(&a->guard);
+    if (a->evictions != NULL)
+        otok_evictions_free(a->evictions);
+    otok_free(a->evictions);
+    otok_loaded_free(&a->found);
+    otok_once_free(&a->once);
+    otok_birth_free(&a->birth);
+}
+
+static int attempt(const struct issuing *i, otok_tokens **out, otok_error *err)
+{
+    struct attempt a = {0};
+    otok_birth_init(&a.birth);
+    int rc = read_grant(i, &a, err);
+    if (rc == OTOK_OK && i->grant.once_key != NULL)
+        rc = otok_once_find(i->service, "once", i->grant.once_key, &a.once, err);
+    a.birth.now_us = otok_service_now(i->service);
+    if (rc == OTOK_OK)
+        rc = a.once.record != NULL ? answer_again(i, &a, out, err) : begin(i, &a, out, err);
+    if (rc != OTOK_OK) {
+        otok_tokens_free(*out);
+        *out = NULL;
+    }
+    free_attempt(&a);
+    return rc;
+}
+
+static int read_request(struct issuing *i, const otok_grant *in, otok_error *err)
+{
+    otok_grant *grant = &i->grant;
+    int rc = otok_struct_read(grant, sizeof *grant, in, sizeof(size_t) + 3 * sizeof(char *), "otok_grant", err);
+    if (rc == OTOK_OK)
+        rc = otok_grant_check(grant, err);
+    if (rc == OTOK_OK && grant->replaces != NULL)
+        (void)otok_session_id_parse(grant->replaces, &i->replaced); /* its form was checked with the grant */
+    return rc == OTOK_OK ? otok_peer_read(grant->peer, &i->peer, err) : rc;
 }
 
 int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err)
 {
-    otok_grant own;
-    otok_peer peer;
+    struct issuing i = {.service = service};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = otok_struct_read(&own, sizeof own, grant, sizeof(size_t) + 3 * sizeof(char *), "otok_grant", err);
-    if (rc == OTOK_OK)
-        rc = otok_grant_check(&own, err);
-    if (rc == OTOK_OK)
-        rc = otok_peer_read(own.peer, &peer, err);
+    int rc = read_request(&i, grant, err);
     if (rc != OTOK_OK)
         return rc;
-
-    struct birth birth = {0};
-    otok_tokens *tokens = NULL;
-    otok_buf_init(&birth.scope, NULL, 0);
-    otok_buf_init(&birth.body, NULL, 0);
-    rc = issue(service, &own, &peer, &birth, &tokens, err);
-    otok_buf_free(&birth.scope);
-    otok_buf_free(&birth.body);
-    otok_wipe(&birth.token, sizeof birth.token);
-    if (rc != OTOK_OK) {
-        otok_tokens_free(tokens);
-        return rc;
-    }
-    *out = tokens;
-    return OTOK_OK;
+    otok_attempts attempts = otok_attempts_begin(service);
+    do {
+        i.attempt++;
+        rc = attempt(&i, out, err);
+    } while (otok_attempts_again(&attempts, &rc, err));
+    return rc;
 }

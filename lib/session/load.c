@@ -36,11 +36,12 @@ void otok_loaded_free(otok_loaded *loaded)
 {
     otok_record_free(loaded->record);
     loaded->record = NULL;
+    otok_mark_free(&loaded->pair);
 }
 
 int otok_session_unpack(const otok_service *service, otok_record *record, otok_loaded *out, otok_error *err)
 {
-    *out = (otok_loaded){.record = record, .cutoff_us = INT64_MIN};
+    *out = (otok_loaded){.record = record, .cutoff_us = INT64_MIN, .cutoffs = {INT64_MIN, INT64_MIN}};
     int rc = OTOK_OK;
     /* Looked up by a digest: what was found must be what was looked for.  Sessions of other realms are invisible. */
     if (record->kind != OTOK_RECORD_SESSION || !otok_str_eq(record->realm, service->realm))
@@ -65,19 +66,31 @@ static int verify_seal(const otok_service *service, const otok_loaded *loaded, o
     return otok_body_verify(loaded->record->body, &scope, key->seal, err);
 }
 
+int otok_loaded_rules(const otok_service *service, const otok_loaded *loaded, bool is_public, otok_rules *out,
+                      otok_error *err)
+{
+    char client[OTOK_MAX_NAME + 1] = "";
+    memcpy(client, loaded->record->client.data, loaded->record->client.len);
+    int rc = otok_service_rules(service, client, is_public, loaded->body.binding, out, err);
+    if (rc == OTOK_OK)
+        otok_rules_tighten(out, loaded->body.idle_timeout_s, loaded->body.max_lifetime_s);
+    return rc;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ cutoffs */
 
-bool otok_cutoff_time(const otok_service *service, const otok_record *record, int64_t *cutoff_us)
+int64_t otok_cutoff_for(const otok_mark_head *times, uint8_t kind)
 {
-    otok_cutoff_head head;
-    bool is_cutoff = record->kind == OTOK_RECORD_CUTOFF || record->kind == OTOK_RECORD_PAIR;
-    *cutoff_us = INT64_MIN;
-    if (!is_cutoff || !otok_str_eq(record->realm, service->realm))
-        return true;
-    if (!otok_cutoff_head_parse(record->head, &head))
-        return false;
-    *cutoff_us = head.all_us;
-    return true;
+    return kind == OTOK_SESSION_LOGIN && times->login_us > times->all_us ? times->login_us : times->all_us;
+}
+
+/* The latest of all (CVE-2026-18218 was the earliest). */
+static void add_times(otok_mark_head *latest, const otok_mark_head *times)
+{
+    if (times->all_us > latest->all_us)
+        latest->all_us = times->all_us;
+    if (times->login_us > latest->login_us)
+        latest->login_us = times->login_us;
 }
 
 static bool links_to(const otok_record *record, const otok_id *id)
@@ -94,47 +107,67 @@ static bool links_to(const otok_record *record, const otok_id *id)
 struct found {
     const otok_service *service;
     const otok_id *id;
-    otok_record *record;
-    int64_t cutoff_us;
-    bool cutoff_unread;
+    otok_record *record, *pair;
+    otok_mark_head cutoffs;
+    bool mark_unread;
     bool short_of_memory;
 };
+
+static int keep(struct found *found, const otok_record *record, otok_record **copy)
+{
+    otok_record_free(*copy);
+    *copy = otok_record_copy(record);
+    found->short_of_memory = *copy == NULL;
+    return found->short_of_memory;
+}
 
 static int on_record(void *arg, const otok_record *record)
 {
     struct found *found = arg;
-    if (otok_id_compare(&record->id, found->id) == 0) {
-        found->record = otok_record_copy(record);
-        found->short_of_memory = found->record == NULL;
-        return found->short_of_memory;
-    }
-    int64_t cutoff_us;
-    if (!otok_cutoff_time(found->service, record, &cutoff_us))
-        found->cutoff_unread = true;
-    if (cutoff_us > found->cutoff_us) /* the latest of all (CVE-2026-18218 was the earliest) */
-        found->cutoff_us = cutoff_us;
-    return 0;
+    otok_mark_head times;
+    if (otok_id_compare(&record->id, found->id) == 0)
+        return keep(found, record, &found->record);
+    if (!otok_mark_times(found->service, record, &times))
+        found->mark_unread = true;
+    add_times(&found->cutoffs, &times);
+    bool is_pair = record->kind == OTOK_RECORD_PAIR && otok_str_eq(record->realm, found->service->realm);
+    return is_pair ? keep(found, record, &found->pair) : 0;
+}
+
+/* The consent is looked up by a digest too: it must be this subject's, with this client. */
+static void attach_pair(struct found *found, otok_loaded *out)
+{
+    if (found->pair == NULL)
+        return;
+    bool same = otok_str_eq(found->pair->subject, out->record->subject) &&
+                otok_str_eq(found->pair->client, out->record->client);
+    if (same && otok_mark_unpack(found->pair, &out->pair, NULL) == OTOK_OK)
+        found->pair = NULL;
+    else
+        out->mark_unread = true;
 }
 
 int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err)
 {
-    struct found found = {.service = service, .id = id, .cutoff_us = INT64_MIN};
+    struct found found = {.service = service, .id = id, .cutoffs = {INT64_MIN, INT64_MIN}};
     *out = (otok_loaded){0};
     int rc = otok_store_fetch(service->store, id, 1, OTOK_FETCH_LINKS, on_record, &found, err);
-    if (rc != OTOK_OK || found.record == NULL) {
-        otok_record_free(found.record);
-        if (rc == OTOK_OK && found.short_of_memory)
-            rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
-        return rc != OTOK_OK ? rc : otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
+    if (rc == OTOK_OK && found.short_of_memory) /* which must not pass for absence */
+        rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    if (rc == OTOK_OK && found.record == NULL)
+        rc = otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
+    if (rc == OTOK_OK)
+        rc = otok_session_unpack(service, found.record, out, err);
+    if (rc == OTOK_OK) {
+        found.record = NULL;
+        out->cutoffs = found.cutoffs;
+        out->cutoff_us = otok_cutoff_for(&out->cutoffs, out->body.kind);
+        out->mark_unread = found.mark_unread;
+        attach_pair(&found, out);
     }
-    rc = otok_session_unpack(service, found.record, out, err);
-    if (rc != OTOK_OK) {
-        otok_record_free(found.record);
-        return rc;
-    }
-    out->cutoff_us = found.cutoff_us;
-    out->cutoff_unread = found.cutoff_unread;
-    return OTOK_OK;
+    otok_record_free(found.record);
+    otok_record_free(found.pair);
+    return rc;
 }
 
 int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err)
@@ -143,10 +176,10 @@ int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out
     if (rc != OTOK_OK)
         return rc;
     rc = verify_seal(service, out, err);
-    if (rc == OTOK_OK && out->cutoff_unread)
+    if (rc == OTOK_OK && out->mark_unread)
         rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
-    if (rc == OTOK_OK && out->body.binding > OTOK_BINDING_MTLS)
-        rc = otok_fail(err, OTOK_E_FORMAT, "the session has a binding that this version does not know");
+    if (rc == OTOK_OK && (out->body.binding > OTOK_BINDING_MTLS || out->body.kind > OTOK_SESSION_LOGIN))
+        rc = otok_fail(err, OTOK_E_FORMAT, "the session has a binding or a kind that this version does not know");
     if (rc != OTOK_OK)
         otok_loaded_free(out);
     return rc;
@@ -163,12 +196,15 @@ struct many {
 static int on_link(void *arg, const otok_record *record)
 {
     struct many *many = arg;
-    int64_t cutoff_us;
-    (void)otok_cutoff_time(many->service, record, &cutoff_us); /* unread, it neither hides a session nor removes one */
-    for (size_t i = 0; cutoff_us != INT64_MIN && i < many->n; i++) {
+    otok_mark_head times;
+    bool read = otok_mark_times(many->service, record, &times);
+    for (size_t i = 0; i < many->n; i++) {
         otok_loaded *session = &many->sessions[i];
-        if (cutoff_us > session->cutoff_us && links_to(session->record, &record->id))
-            session->cutoff_us = cutoff_us;
+        if (!links_to(session->record, &record->id))
+            continue;
+        add_times(&session->cutoffs, &times);
+        session->cutoff_us = otok_cutoff_for(&session->cutoffs, session->body.kind);
+        session->mark_unread |= !read;
     }
     return 0;
 }

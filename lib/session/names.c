@@ -1,5 +1,5 @@
 /*
- * names.c - the digests by which records of a realm are found: index keys, cutoffs, pairs.
+ * names.c - the digests by which records of a realm are found: index keys, marks, what was good for once.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,31 +25,46 @@ static int digest(const otok_service *service, const char *purpose, uint32_t num
     return rc;
 }
 
-static int index_key(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_index_key *out,
-                     otok_error *err)
+int otok_index_of(const otok_service *service, uint32_t kind, uint32_t index, otok_str a, otok_str b,
+                  otok_index_key *out, otok_error *err)
 {
+    const char *purpose = kind == OTOK_RECORD_SESSION ? "otok-index-session"
+                          : kind == OTOK_RECORD_PAIR  ? "otok-index-pair"
+                          : kind == OTOK_RECORD_ONCE  ? "otok-index-once"
+                                                      : "otok-index-event";
     out->index = index;
-    return digest(service, "otok-index-session", index, a, b, out->digest, err);
+    return digest(service, purpose, index, a, b, out->digest, err);
 }
 
-static int cutoff_id(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_id *out, otok_error *err)
+static int session_index(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_index_key *out,
+                         otok_error *err)
 {
-    return digest(service, "otok-cutoff", index, a, b, out->bytes, err);
+    return otok_index_of(service, OTOK_RECORD_SESSION, index, a, b, out, err);
+}
+
+static int mark_id(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_id *out, otok_error *err)
+{
+    return digest(service, "otok-mark", index, a, b, out->bytes, err);
+}
+
+int otok_name_id(const otok_service *service, const char *purpose, otok_str name, otok_id *out, otok_error *err)
+{
+    return digest(service, purpose, 0, name, (otok_str){0}, out->bytes, err);
 }
 
 int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err)
 {
-    return index_key(service, OTOK_INDEX_SWEEP, (otok_str){0}, (otok_str){0}, out, err);
+    return session_index(service, OTOK_INDEX_SWEEP, (otok_str){0}, (otok_str){0}, out, err);
 }
 
 static const otok_str none = {0};
 
-/* The scopes of a cutoff, in the order in which a session links to them, are indexes of sessions too. */
+/* The scopes of marks, in the order in which a session links to them, are indexes of sessions too. */
 static int add_scope(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_session_names *out,
                      otok_error *err)
 {
-    int rc = index_key(service, index, a, b, &out->keys[out->nkeys++], err);
-    return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->links[out->nlinks++], err) : rc;
+    int rc = session_index(service, index, a, b, &out->keys[out->nkeys++], err);
+    return rc == OTOK_OK ? mark_id(service, index, a, b, &out->links[out->nlinks++], err) : rc;
 }
 
 int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid,
@@ -68,6 +83,18 @@ int otok_names_of_session(const otok_service *service, otok_str subject, otok_st
     for (size_t i = 0; rc == OTOK_OK && i < n; i++)
         rc = add_scope(service, scopes[i].index, scopes[i].a, scopes[i].b, out, err);
     return rc == OTOK_OK ? otok_sweep_key(service, &out->keys[out->nkeys++], err) : rc;
+}
+
+int otok_names_of_owner(const otok_service *service, uint32_t kind, otok_str subject, otok_str client,
+                        otok_index_key keys[OTOK_OWNER_KEYS], size_t *n, otok_error *err)
+{
+    *n = 0;
+    int rc = otok_index_of(service, kind, OTOK_INDEX_REALM, none, none, &keys[(*n)++], err);
+    if (rc == OTOK_OK && subject.len != 0)
+        rc = otok_index_of(service, kind, OTOK_INDEX_SUBJECT, subject, none, &keys[(*n)++], err);
+    if (rc == OTOK_OK && client.len != 0)
+        rc = otok_index_of(service, kind, OTOK_INDEX_CLIENT, client, none, &keys[(*n)++], err);
+    return rc;
 }
 
 void otok_filter_init(otok_filter *filter, size_t size)
@@ -110,7 +137,7 @@ int otok_names_of_filter(const otok_service *service, const otok_filter *filter,
         .client_id = own.client_id,
         .sid = own.sid,
         .whole_realm = own.whole_realm != 0,
-        .cutoff_kind = OTOK_RECORD_CUTOFF,
+        .mark_kind = OTOK_RECORD_CUTOFF,
     };
     otok_str a = none, b = none;
     uint32_t index = OTOK_INDEX_REALM;
@@ -118,7 +145,7 @@ int otok_names_of_filter(const otok_service *service, const otok_filter *filter,
         index = OTOK_INDEX_PAIR;
         a = otok_str_of(own.subject);
         b = otok_str_of(own.client_id);
-        out->cutoff_kind = OTOK_RECORD_PAIR;
+        out->mark_kind = OTOK_RECORD_PAIR;
     } else if (own.subject != NULL) {
         index = OTOK_INDEX_SUBJECT;
         a = otok_str_of(own.subject);
@@ -129,6 +156,20 @@ int otok_names_of_filter(const otok_service *service, const otok_filter *filter,
         index = OTOK_INDEX_SID;
         a = otok_str_of(own.sid);
     }
-    rc = index_key(service, index, a, b, &out->index, err);
-    return rc == OTOK_OK ? cutoff_id(service, index, a, b, &out->cutoff, err) : rc;
+    rc = session_index(service, index, a, b, &out->index, err);
+    return rc == OTOK_OK ? mark_id(service, index, a, b, &out->mark, err) : rc;
+}
+
+int otok_names_of_pair(const otok_service *service, const char *subject, const char *client_id, otok_scope_names *out,
+                       otok_error *err)
+{
+    size_t len;
+    otok_filter filter;
+    otok_filter_init(&filter, sizeof filter);
+    filter.subject = subject;
+    filter.client_id = client_id;
+    int rc = otok_text_check(subject, LONGEST_NAME, true, "subject", &len, err);
+    if (rc == OTOK_OK)
+        rc = otok_text_check(client_id, LONGEST_NAME, true, "client_id", &len, err);
+    return rc == OTOK_OK ? otok_names_of_filter(service, &filter, out, err) : rc;
 }

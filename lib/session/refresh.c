@@ -1,5 +1,5 @@
 /*
- * refresh.c - the way of one refresh: parse, MAC, load, check, decide, mint, commit, tell.
+ * refresh.c - the way of one refresh: parse, MAC, load, check, decide, ask the host, mint, commit, tell.
  *
  * Checks run cheapest first and nothing is written until all have passed (R1).  Whoever loses a race starts again from what the
  * winner wrote, and then finds that it is a retry (R6).
@@ -17,32 +17,9 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size)
     otok_struct_init(request, size);
 }
 
-/* One call, over all its attempts. */
-struct refresh {
-    otok_service *service;
-    otok_refresh_request request;
-    otok_peer peer;
-    otok_presented presented;
-    otok_id id;
-};
-
-/* One attempt: what was read, and what was decided about it. */
-struct attempt {
-    otok_loaded session;
-    otok_rules rules;
-    int64_t now_us;
-    int decision;
-    otok_str ip, user_agent;
-    uint16_t ip_mark, user_agent_mark;
-    otok_str audience[OTOK_MAX_AUDIENCE];
-    size_t audience_count;
-    otok_buf scope;
-    otok_head head; /* as it will be */
-};
-
 /* ----------------------------------------------------------------------------------------------- before the store */
 
-static int read_request(struct refresh *r, const otok_refresh_request *in, otok_error *err)
+static int read_request(otok_refreshing *r, const otok_refresh_request *in, otok_error *err)
 {
     size_t len;
     int rc = otok_struct_read(&r->request, sizeof r->request, in, sizeof(size_t) + 2 * sizeof(char *),
@@ -90,7 +67,7 @@ static bool is_among(otok_str text, const otok_str *texts, size_t n)
 }
 
 /* Narrows the audience (RFC 8707 section 2.2). */
-static int narrow_audience(const struct refresh *r, struct attempt *a, otok_error *err)
+static int narrow_audience(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
     const otok_body *body = &a->session.body;
     const otok_str by_default = otok_str_of(r->service->audience);
@@ -110,14 +87,14 @@ static int narrow_audience(const struct refresh *r, struct attempt *a, otok_erro
     return OTOK_OK;
 }
 
-static int check_life(const struct refresh *r, struct attempt *a, otok_error *err)
+static int check_life(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
-    const otok_body *body = &a->session.body;
     bool is_public = r->request.client_type == OTOK_CLIENT_PUBLIC;
-    int rc = otok_service_rules(r->service, r->request.client_id, is_public, body->binding, &a->rules, err);
+    int rc = otok_loaded_rules(r->service, &a->session, is_public, &a->rules, err);
+    if (rc == OTOK_OK)
+        rc = otok_rules_admit(&a->rules, err);
     if (rc != OTOK_OK)
         return rc;
-    otok_rules_tighten(&a->rules, body->idle_timeout_s, body->max_lifetime_s);
     a->now_us = otok_service_now(r->service);
     switch (otok_loaded_lifetime(&a->session, &a->rules, a->now_us).verdict) {
     case OTOK_E_TOKEN_REVOKED:
@@ -129,26 +106,8 @@ static int check_life(const struct refresh *r, struct attempt *a, otok_error *er
     }
 }
 
-static void decide(const struct refresh *r, struct attempt *a)
-{
-    const otok_head *head = &a->session.head;
-    bool closed = head->flags & OTOK_HEAD_CLOSED;
-    const otok_rotation_in in = {
-        .presented = r->presented.token.generation,
-        .current = head->generation,
-        .now_us = a->now_us,
-        .started_us = closed ? head->rotated_us : a->session.body.started_us,
-        .rotated_us = closed ? 0 : head->rotated_us,
-        .retries = head->retries,
-    };
-    a->decision = otok_rotation_decide(&in, &a->rules);
-    /* What was refused as a token from the future stays so, as long as the policy does. */
-    if (in.presented == in.current && head->flags & OTOK_HEAD_REFUSED && a->rules.ahead == OTOK_AHEAD_REFUSE)
-        a->decision = OTOK_ROTATION_AHEAD;
-}
-
 /* Everything up to the decision; what it refuses leaves the token unconsumed and is never taken for reuse (R2). */
-static int examine(const struct refresh *r, struct attempt *a, otok_error *err)
+static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
     if (!otok_str_eq(a->session.record->client, otok_str_of(r->request.client_id)))
         return otok_fail(err, OTOK_E_CLIENT_MISMATCH, "the token is another client's");
@@ -158,95 +117,13 @@ static int examine(const struct refresh *r, struct attempt *a, otok_error *err)
     if (rc == OTOK_OK)
         rc = otok_peer_texts(&r->peer, a->rules.overlong, &a->ip, &a->user_agent, err);
     if (rc == OTOK_OK)
-        decide(r, a);
+        a->decision = otok_rotation_of(&a->session, &a->rules, r->presented.token.generation, a->now_us);
     return rc;
-}
-
-/* ------------------------------------------------------------------------------------------------------ the new head */
-
-/* Enough to tell one address or user agent from another, not enough to tell which; 0: unknown. */
-static int mark_of(otok_str text, uint16_t *mark, otok_error *err)
-{
-    uint8_t digest[OTOK_SHA256_SIZE];
-    const otok_str parts[] = {otok_str_of("otok-mark"), text};
-    *mark = 0;
-    int rc = text.len != 0 ? otok_sha256(parts, 2, digest, err) : OTOK_OK;
-    if (rc == OTOK_OK && text.len != 0)
-        *mark = otok_get_u16(digest) != 0 ? otok_get_u16(digest) : 1;
-    return rc;
-}
-
-static int read_marks(struct attempt *a, otok_error *err)
-{
-    if (a->decision != OTOK_ROTATION_ADVANCE && a->decision != OTOK_ROTATION_RETRY)
-        return OTOK_OK;
-    int rc = mark_of(a->ip, &a->ip_mark, err);
-    return rc == OTOK_OK ? mark_of(a->user_agent, &a->user_agent_mark, err) : rc;
-}
-
-/* A time of rotation never moves back (L5), unless it lies more than a day ahead: see is_due() in rotation.c.  0 means never. */
-static int64_t rotation_time(int64_t stored_us, int64_t now_us)
-{
-    int64_t time_us = stored_us > otok_time_add(now_us, OTOK_DAY_US) ? now_us : otok_time_forward(stored_us, now_us);
-    return time_us > OTOK_US_PER_MS ? time_us : OTOK_US_PER_MS;
-}
-
-static bool touch_is_due(const struct refresh *r, const struct attempt *a)
-{
-    const otok_head *head = &a->session.head;
-    return a->now_us - head->refreshed_us >= a->rules.touch_us || head->key_id != r->presented.token.key_id ||
-           a->session.seal_key_id != r->service->active->id;
-}
-
-static void touch(const struct refresh *r, struct attempt *a)
-{
-    a->head.refreshed_us = otok_time_forward(a->session.head.refreshed_us, a->now_us);
-    a->head.key_id = r->presented.token.key_id;
-    a->head.flags &= OTOK_HEAD_CLOSED;
-}
-
-/* The head as it will be; false when nothing is to be written. */
-static bool make_head(const struct refresh *r, struct attempt *a)
-{
-    a->head = a->session.head;
-    switch (a->decision) {
-    case OTOK_ROTATION_KEEP:
-        if (!touch_is_due(r, a)) /* R9 */
-            return false;
-        touch(r, a);
-        return true;
-    case OTOK_ROTATION_ADVANCE:
-        touch(r, a);
-        a->head.flags = 0;
-        a->head.generation++;
-        a->head.retries = 0;
-        a->head.rotated_us = rotation_time(a->session.head.rotated_us, a->now_us);
-        a->head.ip_mark = a->ip_mark;
-        a->head.user_agent_mark = a->user_agent_mark;
-        return true;
-    case OTOK_ROTATION_RETRY: { /* read-only, but for the count; in a window that is longer than a touch interval it is a use too */
-        bool counted = a->rules.retry_limit != OTOK_UNLIMITED && a->head.retries < UINT16_MAX;
-        if (!counted && !touch_is_due(r, a))
-            return false;
-        touch(r, a);
-        a->head.retries = (uint16_t)(a->head.retries + counted);
-        return true;
-    }
-    default: /* AHEAD: up to what was reached; every older token is reuse again (T5) */
-        if (a->head.generation == r->presented.token.generation)
-            return false;
-        touch(r, a);
-        a->head.flags = OTOK_HEAD_CLOSED | (a->rules.ahead == OTOK_AHEAD_REFUSE ? OTOK_HEAD_REFUSED : 0);
-        a->head.generation = r->presented.token.generation;
-        a->head.retries = 0;
-        a->head.rotated_us = rotation_time(a->session.head.rotated_us, a->now_us);
-        return true;
-    }
 }
 
 /* ------------------------------------------------------------------------------------------------------------ commit */
 
-static bool peer_is_new(const struct attempt *a)
+static bool peer_is_new(const otok_attempt *a)
 {
     const otok_body *body = &a->session.body;
     otok_str last_ip = body->last_ip.len != 0 ? body->last_ip : body->start_ip;
@@ -256,45 +133,54 @@ static bool peer_is_new(const struct attempt *a)
 }
 
 /* Where the session is used from goes with a whole write, at most once a touch interval; so does a seal under a new key. */
-static int put(otok_service *service, struct attempt *a, otok_record *record, otok_error *err)
+static int print_body(otok_service *service, otok_attempt *a, otok_record *record, otok_buf *body, otok_error *err)
 {
-    otok_buf body;
+    const otok_realm_key *key = otok_service_now_keys(service)->active;
     if (a->ip.len != 0)
         a->session.body.last_ip = a->ip;
     if (a->user_agent.len != 0)
         a->session.body.last_user_agent = a->user_agent;
-    otok_buf_init(&body, NULL, 0);
     otok_seal_scope scope = otok_seal_scope_of(record);
-    int rc = otok_body_print(&a->session.body, &scope, service->active->id, service->active->seal, &body, err);
-    record->body = (otok_str){body.data, body.len};
+    int rc = otok_body_print(&a->session.body, &scope, key->id, key->seal, body, err);
+    record->body = (otok_str){body->data, body->len};
+    return rc;
+}
+
+static int commit(const otok_refreshing *r, otok_attempt *a, otok_notice *notice, otok_error *err)
+{
+    uint8_t head[OTOK_HEAD_SIZE];
+    otok_buf body;
+    otok_record record = *a->session.record;
+    otok_write write = {OTOK_WRITE_HEAD, a->session.record->version, &record};
+    bool rested = a->now_us - a->session.head.refreshed_us >= a->rules.touch_us;
+    int rc = OTOK_OK;
+    otok_head_print(&a->head, head);
+    record.head = (otok_str){head, sizeof head};
+    record.version++;
+    otok_buf_init(&body, NULL, 0);
+    if (a->session.seal_key_id != otok_service_now_keys(r->service)->active->id || (rested && peer_is_new(a))) {
+        write.op = OTOK_WRITE_PUT;
+        rc = print_body(r->service, a, &record, &body, err);
+    }
+    otok_change change = {.writes = &write, .nwrites = 1, .notices = notice, .nnotices = notice != NULL};
     if (rc == OTOK_OK)
-        rc = otok_service_write(service, OTOK_WRITE_PUT, a->session.record->version, record, err);
+        rc = otok_change_commit(r->service, &change, err);
     otok_buf_free(&body);
     return rc;
 }
 
-static int commit(const struct refresh *r, struct attempt *a, otok_error *err)
-{
-    uint8_t head[OTOK_HEAD_SIZE];
-    otok_record record = *a->session.record;
-    otok_head_print(&a->head, head);
-    record.head = (otok_str){head, sizeof head};
-    record.version++;
-    bool rested = a->now_us - a->session.head.refreshed_us >= a->rules.touch_us;
-    if (a->session.seal_key_id != r->service->active->id || (rested && peer_is_new(a)))
-        return put(r->service, a, &record, err);
-    return otok_service_write(r->service, OTOK_WRITE_HEAD, a->session.record->version, &record, err);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ events */
 
-static otok_event event_of(const struct refresh *r, const struct attempt *a, int32_t type)
+static otok_notice notice_of(const otok_refreshing *r, const otok_attempt *a, int32_t type)
 {
-    return (otok_event){.type = type, .time_us = a->now_us, .ip = r->peer.ip, .user_agent = r->peer.user_agent};
+    return (otok_notice){
+        {.type = type, .time_us = a->now_us, .ip = r->peer.ip, .user_agent = r->peer.user_agent},
+        a->session.record != NULL ? &a->session : NULL,
+    };
 }
 
 /* What a thief who keeps the victim's rhythm cannot hide: where the retry comes from (T2). */
-static uint32_t marks_of(const struct attempt *a)
+static uint32_t marks_of(const otok_attempt *a)
 {
     const otok_head *head = &a->session.head;
     uint32_t marks = 0;
@@ -305,131 +191,186 @@ static uint32_t marks_of(const struct attempt *a)
     return marks;
 }
 
-static void tell_rolled_back(const struct refresh *r, const struct attempt *a)
+static otok_notice answered(const otok_refreshing *r, const otok_attempt *a)
 {
-    otok_event event = event_of(r, a, OTOK_EVENT_STORE_ROLLED_BACK);
-    event.distance = r->presented.token.generation - a->session.head.generation;
-    event.generation = r->presented.token.generation;
-    otok_event_send(r->service, &event, &a->session);
+    bool retried = a->decision == OTOK_ROTATION_RETRY;
+    otok_notice notice = notice_of(r, a, retried ? OTOK_EVENT_RETRIED : OTOK_EVENT_REFRESHED);
+    notice.event.marks = retried ? marks_of(a) : 0;
+    notice.event.generation = a->head.generation;
+    return notice;
 }
 
-static void tell_answered(const struct refresh *r, const struct attempt *a)
+static otok_notice rolled_back(const otok_refreshing *r, const otok_attempt *a)
 {
-    otok_event event = event_of(r, a, OTOK_EVENT_REFRESHED);
-    if (a->decision == OTOK_ROTATION_RETRY) {
-        event.type = OTOK_EVENT_RETRIED;
-        event.marks = marks_of(a);
-    }
-    event.generation = a->head.generation;
-    otok_event_send(r->service, &event, &a->session);
+    otok_notice notice = notice_of(r, a, OTOK_EVENT_STORE_ROLLED_BACK);
+    notice.event.distance = r->presented.token.generation - a->session.head.generation;
+    notice.event.generation = r->presented.token.generation;
+    return notice;
 }
 
-static void tell_refused(const struct refresh *r, const struct attempt *a, int reason)
+static void tell_refused(const otok_refreshing *r, const otok_attempt *a, int reason)
 {
     char id[OTOK_SESSION_ID_CHARS + 1];
-    otok_event event = event_of(r, a, OTOK_EVENT_REFUSED);
-    event.reason = reason;
+    otok_notice notice = notice_of(r, a, OTOK_EVENT_REFUSED);
+    notice.event.reason = reason;
     otok_session_id_print(&r->id, id);
-    event.session_id = id;
-    otok_event_send(r->service, &event, a->session.record != NULL ? &a->session : NULL);
+    notice.event.session_id = id;
+    otok_notice_send(r->service, &notice, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- reuse */
 
-static int end_pair(const struct refresh *r, const struct attempt *a, otok_error *err)
+static int end_session(const otok_refreshing *r, const otok_attempt *a, const otok_notice *reused, otok_error *err)
+{
+    const otok_write write = {OTOK_WRITE_DELETE, a->session.record->version, a->session.record};
+    otok_notice notices[2] = {*reused, notice_of(r, a, OTOK_EVENT_REVOKED)};
+    otok_change change = {.writes = &write, .nwrites = 1, .notices = notices, .nnotices = 2};
+    notices[1].event.reason = OTOK_REVOKED_BY_REUSE;
+    return otok_change_commit(r->service, &change, err);
+}
+
+static int end_pair(const otok_refreshing *r, const otok_attempt *a, const otok_notice *reused, otok_error *err)
 {
     char subject[OTOK_MAX_NAME + 1] = "";
-    otok_filter filter;
-    otok_filter_init(&filter, sizeof filter);
+    otok_scope_names names;
+    otok_mark_head cutoffs;
+    const otok_cutoff_move move = {.at_us = OTOK_NOW, .notice = reused};
     memcpy(subject, a->session.record->subject.data, a->session.record->subject.len);
-    filter.subject = subject;
-    filter.client_id = r->request.client_id;
-    return otok_cutoff_set(r->service, &filter, OTOK_NOW, NULL, err);
+    int rc = otok_names_of_pair(r->service, subject, r->request.client_id, &names, err);
+    return rc == OTOK_OK ? otok_cutoff_do(r->service, &names, &move, &cutoffs, err) : rc;
 }
 
 /* An older token came back: either its holder or whoever holds the newer one stole it (RFC 9700 section 4.14).  What the policy
  * ends has been ended when this returns OTOK_E_TOKEN_REUSED. */
-static int reuse(const struct refresh *r, struct attempt *a, otok_error *err)
+static int reuse(const otok_refreshing *r, const otok_attempt *a, otok_error *err)
 {
-    otok_event event = event_of(r, a, OTOK_EVENT_REUSE), ended = event_of(r, a, OTOK_EVENT_REVOKED);
+    otok_notice reused = notice_of(r, a, OTOK_EVENT_REUSE);
+    reused.event.distance = a->session.head.generation - r->presented.token.generation;
     int rc = OTOK_OK;
     if (a->rules.reuse == OTOK_REUSE_END_SESSION)
-        rc = otok_service_write(r->service, OTOK_WRITE_DELETE, a->session.record->version, a->session.record, err);
+        rc = end_session(r, a, &reused, err);
     else if (a->rules.reuse == OTOK_REUSE_END_PAIR)
-        rc = end_pair(r, a, err);
-    if (rc != OTOK_OK)
-        return rc;
-    event.distance = a->session.head.generation - r->presented.token.generation;
-    otok_event_send(r->service, &event, &a->session);
-    if (a->rules.reuse == OTOK_REUSE_END_SESSION) {
-        ended.reason = OTOK_REVOKED_BY_REUSE;
-        otok_event_send(r->service, &ended, &a->session);
-    }
-    return otok_fail(err, OTOK_E_TOKEN_REUSED, "the token was superseded");
+        rc = end_pair(r, a, &reused, err);
+    else
+        otok_notice_send(r->service, &reused, NULL);
+    return rc == OTOK_OK ? otok_fail(err, OTOK_E_TOKEN_REUSED, "the token was superseded") : rc;
 }
 
 /* ------------------------------------------------------------------------------------------------------- the attempt */
 
-static int mint(const struct refresh *r, const struct attempt *a, otok_tokens **out, otok_error *err)
+static int ask_host(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
-    otok_token token = r->presented.token;
-    token.generation = a->head.generation;
-    const otok_mint mint = {
+    const otok_asked asked = {
+        .purpose = a->decision == OTOK_ROTATION_RETRY ? OTOK_PURPOSE_RETRY : OTOK_PURPOSE_REFRESH,
+        .attempt = r->attempt,
         .session = &a->session,
         .rules = &a->rules,
-        .token = &token,
+        .now_us = a->now_us,
         .scope = {a->scope.data, a->scope.len},
         .audience = a->audience,
         .audience_count = a->audience_count,
         .peer = &r->peer,
-        .now_us = a->now_us,
-        .idle_expires_us = otok_time_add(a->now_us, a->rules.idle_us),
-        .max_expires_us = otok_time_add(a->session.body.started_us, a->rules.max_us),
-        .outcome = a->decision == OTOK_ROTATION_ADVANCE ? OTOK_OUTCOME_ADVANCED
-                   : a->decision == OTOK_ROTATION_RETRY ? OTOK_OUTCOME_RETRIED
-                                                        : OTOK_OUTCOME_KEPT,
+        .for_tokens = true,
     };
-    int rc = otok_tokens_mint(r->service, &mint, out, err);
-    otok_wipe(&token, sizeof token);
-    return rc;
+    return otok_ask_host(r->service, &asked, &a->answer, err);
 }
 
-static int answer(const struct refresh *r, struct attempt *a, otok_tokens **out, otok_error *err)
+int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
     int rc = otok_scope_narrow(a->session.body.scope, r->request.scope, &a->scope, err);
     if (rc == OTOK_OK)
         rc = narrow_audience(r, a, err);
     if (rc == OTOK_OK)
-        rc = read_marks(a, err);
-    if (rc != OTOK_OK)
-        return rc;
-    bool refuse = a->decision == OTOK_ROTATION_AHEAD && a->rules.ahead == OTOK_AHEAD_REFUSE;
-    bool write = make_head(r, a);
-    if (!refuse)
-        rc = mint(r, a, out, err);
-    if (rc == OTOK_OK && write)
-        rc = commit(r, a, err);
-    if (rc != OTOK_OK)
-        return rc;
-    if (write && a->decision == OTOK_ROTATION_AHEAD)
-        tell_rolled_back(r, a);
-    if (!refuse)
-        tell_answered(r, a);
-    return refuse ? otok_fail(err, OTOK_E_TOKEN_AHEAD,
-                              "the token is from the future: the store was restored from an older backup")
-                  : OTOK_OK;
+        rc = otok_consent_check(&a->session, &a->rules, (otok_str){a->scope.data, a->scope.len}, err);
+    return rc == OTOK_OK ? ask_host(r, a, err) : rc;
 }
 
-static int decided(const struct refresh *r, struct attempt *a, otok_tokens **out, otok_error *err)
+int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
+                      otok_tokens **out, otok_error *err)
 {
+    const otok_mint mint = {
+        .session = &a->session,
+        .rules = &a->rules,
+        .token = token,
+        .answer = &a->answer,
+        .peer = &r->peer,
+        .now_us = a->now_us,
+        .idle_expires_us = otok_time_add(a->now_us, a->rules.idle_us),
+        .max_expires_us = otok_time_add(a->session.body.started_us, a->rules.max_us),
+        .outcome = outcome,
+    };
+    return otok_tokens_mint(r->service, &mint, out, err);
+}
+
+static int mint(const otok_refreshing *r, const otok_attempt *a, otok_tokens **out, otok_error *err)
+{
+    otok_token token = r->presented.token;
+    token.generation = a->head.generation;
+    int32_t outcome = a->decision == OTOK_ROTATION_ADVANCE ? OTOK_OUTCOME_ADVANCED
+                      : a->decision == OTOK_ROTATION_RETRY ? OTOK_OUTCOME_RETRIED
+                                                           : OTOK_OUTCOME_KEPT;
+    int rc = otok_attempt_mint(r, a, &token, outcome, out, err);
+    otok_wipe(&token, sizeof token);
+    return rc;
+}
+
+/* The session moves up to the token, which is refused all the same. */
+static int refuse_ahead(const otok_refreshing *r, otok_attempt *a, otok_error *err)
+{
+    bool write = otok_attempt_make_head(r, a);
+    otok_notice notice = rolled_back(r, a);
+    int rc = write ? commit(r, a, &notice, err) : OTOK_OK;
+    return rc == OTOK_OK ? otok_fail(err, OTOK_E_TOKEN_AHEAD,
+                                     "the token is from the future: the store was restored from an older backup")
+                         : rc;
+}
+
+/* What goes with the write in the outbox is what changes the session; the rest is told beside it. */
+static int answer(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
+{
+    int rc = otok_attempt_read_marks(a, err);
+    if (rc != OTOK_OK)
+        return rc;
+    bool write = otok_attempt_make_head(r, a);
+    bool rotated = a->decision == OTOK_ROTATION_ADVANCE, ahead = a->decision == OTOK_ROTATION_AHEAD;
+    otok_notice told = ahead ? rolled_back(r, a) : answered(r, a);
+    rc = mint(r, a, out, err);
+    if (rc == OTOK_OK && write)
+        rc = commit(r, a, rotated || ahead ? &told : NULL, err);
+    if (rc != OTOK_OK)
+        return rc;
+    if (rotated)
+        otok_count_one(r->service, OTOK_COUNT_ROTATED);
+    if (rotated && write)
+        return OTOK_OK;
+    told = answered(r, a);
+    otok_notice_send(r->service, &told, NULL);
+    return OTOK_OK;
+}
+
+static int decided(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
+{
+    int rc;
     switch (a->decision) {
     case OTOK_ROTATION_REUSE:
         return reuse(r, a, err);
     case OTOK_ROTATION_EXHAUSTED:
         return otok_fail(err, OTOK_E_TOKEN_RETRIES, "the token was superseded, and has been retried too often");
     default:
-        return answer(r, a, out, err);
+        rc = otok_attempt_compose(r, a, err);
+        if (rc != OTOK_OK)
+            return rc;
+        return a->decision == OTOK_ROTATION_AHEAD && a->rules.ahead == OTOK_AHEAD_REFUSE ? refuse_ahead(r, a, err)
+                                                                                         : answer(r, a, out, err);
     }
+}
+
+/* The host said no, and that the session is to end. */
+static int end_refused(const otok_refreshing *r, const otok_attempt *a, int refusal, otok_error *err)
+{
+    otok_error why;
+    int rc = otok_session_remove(r->service, &a->session, OTOK_REVOKED_BY_HOST, &r->peer, &why);
+    return rc == OTOK_OK ? refusal : otok_error_set(err, rc, why.system_errno, why.message);
 }
 
 static bool is_refusal(int code)
@@ -437,43 +378,81 @@ static bool is_refusal(int code)
     return code <= OTOK_E_TOKEN_INVALID && code != OTOK_E_TOKEN_REUSED;
 }
 
-static int attempt(const struct refresh *r, otok_tokens **out, otok_error *err)
+/* A token of this library, or of another system whose session was adopted before. */
+static int refresh_known(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
 {
-    struct attempt a = {0};
-    otok_buf_init(&a.scope, NULL, 0);
-    int rc = otok_session_load(r->service, &r->id, &a.session, err);
+    int rc = otok_session_load(r->service, &r->id, &a->session, err);
     if (rc == OTOK_E_NOT_FOUND)
         rc = otok_fail(err, OTOK_E_TOKEN_UNKNOWN, "the session of the token has ended");
     if (rc == OTOK_OK)
-        rc = examine(r, &a, err);
+        rc = examine(r, a, err);
     if (rc == OTOK_OK)
-        rc = decided(r, &a, out, err);
+        rc = decided(r, a, out, err);
+    if (rc != OTOK_OK && a->answer.ends_session)
+        rc = end_refused(r, a, rc, err);
+    return rc;
+}
+
+static int attempt(otok_refreshing *r, otok_tokens **out, otok_error *err)
+{
+    otok_attempt a = {0};
+    bool adopted = true;
+    otok_buf_init(&a.scope, NULL, 0);
+    r->attempt++;
+    int rc = r->adoption != NULL ? otok_adoption_find(r, &adopted, err) : OTOK_OK;
+    if (rc == OTOK_OK)
+        rc = adopted ? refresh_known(r, &a, out, err) : otok_adopt(r, &a, out, err);
     if (is_refusal(rc))
         tell_refused(r, &a, rc);
     if (rc != OTOK_OK) {
         otok_tokens_free(*out);
         *out = NULL;
     }
+    otok_answer_free(&a.answer);
     otok_buf_free(&a.scope);
     otok_loaded_free(&a.session);
     return rc;
 }
 
+static int refresh(otok_refreshing *r, otok_tokens **out, otok_error *err)
+{
+    int rc;
+    otok_attempts attempts = otok_attempts_begin(r->service);
+    do
+        rc = attempt(r, out, err);
+    while (otok_attempts_again(&attempts, &rc, err));
+    return rc;
+}
+
+/* Not ours: perhaps it is of the system before. */
+static int refresh_foreign(otok_refreshing *r, otok_tokens **out, otok_error *err)
+{
+    otok_adoption adoption = {0};
+    int rc = otok_adoption_ask(r->service, r->request.token, r->request.client_id, &adoption, err);
+    if (rc == OTOK_OK) {
+        r->adoption = &adoption;
+        rc = refresh(r, out, err);
+    } else if (rc == OTOK_E_TOKEN_INVALID) {
+        otok_count_one(r->service, OTOK_COUNT_FORGED);
+    }
+    otok_adoption_free(&adoption);
+    return rc;
+}
+
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
 {
-    struct refresh r = {.service = service};
+    otok_refreshing r = {.service = service};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
     int rc = read_request(&r, request, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = otok_token_present(service, r.request.token, &r.presented, &r.id, err);
     if (rc == OTOK_OK)
-        rc = otok_token_present(service, r.request.token, &r.presented, &r.id, err);
-    if (rc == OTOK_OK) {
-        otok_attempts attempts = otok_attempts_begin(service);
-        do
-            rc = attempt(&r, out, err);
-        while (otok_attempts_again(&attempts, &rc, err));
-    }
+        rc = refresh(&r, out, err);
+    else if (rc == OTOK_E_TOKEN_INVALID)
+        rc = refresh_foreign(&r, out, err);
     otok_wipe(&r.presented, sizeof r.presented);
     return rc;
 }

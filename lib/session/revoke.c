@@ -5,7 +5,7 @@
  */
 #include "session/session.h"
 
-enum { NAME_BOUND = 255, WALK_A_CALL = 65536 };
+enum { NAME_BOUND = 255 };
 
 void otok_revoke_request_init(otok_revoke_request *request, size_t size)
 {
@@ -15,16 +15,14 @@ void otok_revoke_request_init(otok_revoke_request *request, size_t size)
 int otok_session_remove(otok_service *service, const otok_loaded *session, int32_t reason, const otok_peer *peer,
                         otok_error *err)
 {
-    int rc = otok_service_write(service, OTOK_WRITE_DELETE, session->record->version, session->record, err);
-    if (rc == OTOK_OK) {
-        otok_event event = {.type = OTOK_EVENT_REVOKED, .reason = reason};
-        if (peer != NULL) {
-            event.ip = peer->ip;
-            event.user_agent = peer->user_agent;
-        }
-        otok_event_send(service, &event, session);
+    const otok_write write = {OTOK_WRITE_DELETE, session->record->version, session->record};
+    otok_notice notice = {{.type = OTOK_EVENT_REVOKED, .reason = reason}, session};
+    if (peer != NULL) {
+        notice.event.ip = peer->ip;
+        notice.event.user_agent = peer->user_agent;
     }
-    return rc;
+    otok_change change = {.writes = &write, .nwrites = 1, .notices = &notice, .nnotices = 1};
+    return otok_change_commit(service, &change, err);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- by token */
@@ -34,12 +32,14 @@ static int session_of_token(otok_service *service, const char *text, otok_id *id
                             otok_error *err)
 {
     otok_presented presented;
+    otok_jwt *jwt;
     *is_access_token = false;
     int rc = otok_token_present(service, text, &presented, id, err);
     otok_wipe(&presented, sizeof presented);
     if (rc == OTOK_E_TOKEN_INVALID) {
-        rc = otok_access_token_session(service, text, id, err);
+        rc = otok_access_token_read(service, text, &jwt, id, err);
         *is_access_token = rc == OTOK_OK;
+        otok_jwt_free(*is_access_token ? jwt : NULL);
     }
     return rc;
 }
@@ -75,6 +75,20 @@ static int revoke_once(otok_service *service, const otok_revoke_request *request
     return rc;
 }
 
+/* Not ours: a token of the system before, or nothing that there is to revoke (RFC 7009 section 2.2). */
+static int revoke_foreign(otok_service *service, const otok_revoke_request *request, const otok_peer *peer,
+                          otok_error *err)
+{
+    otok_adoption adoption;
+    int rc = otok_adoption_ask(service, request->token, request->client_id, &adoption, err);
+    if (rc == OTOK_OK)
+        rc = otok_adoption_revoke(service, &adoption, request, peer, err);
+    else if (rc == OTOK_E_TOKEN_INVALID)
+        rc = OTOK_OK;
+    otok_adoption_free(&adoption);
+    return rc;
+}
+
 int otok_revoke_token(otok_service *service, const otok_revoke_request *request, otok_error *err)
 {
     otok_revoke_request own;
@@ -102,7 +116,7 @@ int otok_revoke_token(otok_service *service, const otok_revoke_request *request,
 
     rc = session_of_token(service, own.token, &id, &is_access_token, &reason);
     if (rc == OTOK_E_TOKEN_INVALID)
-        return OTOK_OK; /* nothing of ours: there is nothing to revoke (RFC 7009 section 2.2) */
+        return revoke_foreign(service, &own, &peer, err);
     if (rc != OTOK_OK)
         return otok_error_set(err, rc, reason.system_errno, reason.message);
     otok_attempts attempts = otok_attempts_begin(service);
@@ -145,18 +159,11 @@ int otok_revoke_session(otok_service *service, const char *session_id, otok_erro
 int otok_revoke_matching(otok_service *service, const otok_filter *filter, uint64_t *revoked, otok_error *err)
 {
     otok_scope_names names;
-    int64_t cutoff_us;
-    otok_walk walk = {.at.created_us = INT64_MIN};
+    const otok_cutoff_move move = {.at_us = OTOK_NOW};
     if (revoked != NULL)
         *revoked = 0;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
     int rc = otok_names_of_filter(service, filter, &names, err);
-    if (rc == OTOK_OK) /* whole and immediate from here on */
-        rc = otok_cutoff_move(service, &names, OTOK_NOW, &cutoff_us, err);
-    while (rc == OTOK_OK && !walk.done)
-        rc = otok_cutoff_walk(service, &names.index, cutoff_us, OTOK_REVOKED_BY_FILTER, WALK_A_CALL, &walk, err);
-    if (revoked != NULL)
-        *revoked = walk.removed;
-    return rc;
+    return rc == OTOK_OK ? otok_end_sessions(service, &names, &move, OTOK_REVOKED_BY_FILTER, revoked, err) : rc;
 }

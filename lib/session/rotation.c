@@ -1,5 +1,5 @@
 /*
- * rotation.c - what to do with a genuine token, as a pure function (T1 to T5).
+ * rotation.c - what to do with a genuine token, as a pure function (T1 to T5, P4).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -31,9 +31,14 @@ static int decide_current(const otok_rotation_in *in, const otok_rules *rules)
     return is_due(in, rules) ? OTOK_ROTATION_ADVANCE : OTOK_ROTATION_KEEP;
 }
 
-/* Another node may have stamped the rotation: its clock may be ahead of ours (age 0) or behind (the skew). */
+/*
+ * Another node may have stamped the rotation: its clock may be ahead of ours (age 0) or behind (the skew).  Until the current token
+ * is used for the first time there is no moment to count from, and the token of the system before stays good (P4).
+ */
 static int decide_previous(const otok_rotation_in *in, const otok_rules *rules)
 {
+    if (in->unused)
+        return OTOK_ROTATION_RETRY;
     int64_t window_us = otok_time_add(rules->retry_window_us, rules->clock_skew_us);
     if (in->rotated_us == 0 || age_us(in->now_us, in->rotated_us) > window_us)
         return OTOK_ROTATION_REUSE;

@@ -17,68 +17,6 @@ void otok_config_init(otok_config *config, size_t size)
     otok_struct_init(config, size);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ the keys */
-
-static int derive(const otok_service *service, const otok_token_key *key, const char *purpose, otok_mac_key **out,
-                  otok_error *err)
-{
-    uint8_t subkey[OTOK_KEY_SIZE];
-    int rc = otok_subkey(key->key, purpose, service->realm, subkey, err);
-    if (rc == OTOK_OK)
-        rc = otok_mac_key_new(subkey, out, err);
-    otok_wipe(subkey, sizeof subkey);
-    return rc;
-}
-
-/* Each use of a key, and each realm, has its own subkey (K6). */
-static int derive_keys(otok_service *service, otok_error *err)
-{
-    const otok_keyring *keyring = service->keyring;
-    service->keys = otok_calloc(keyring->ntoken, sizeof *service->keys);
-    if (service->keys == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    service->nkeys = keyring->ntoken;
-    int rc = OTOK_OK;
-    for (size_t i = 0; rc == OTOK_OK && i < service->nkeys; i++) {
-        const otok_token_key *from = &keyring->token[i];
-        otok_realm_key *key = &service->keys[i];
-        key->id = from->id;
-        rc = derive(service, from, "token", &key->token, err);
-        if (rc == OTOK_OK)
-            rc = derive(service, from, "seal", &key->seal, err);
-        if (rc == OTOK_OK)
-            rc = derive(service, from, "cursor", &key->cursor, err);
-        if (from == otok_keyring_token(keyring))
-            service->active = key;
-    }
-    return rc;
-}
-
-const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id)
-{
-    for (size_t i = 0; i < service->nkeys; i++) {
-        if (service->keys[i].id == id)
-            return &service->keys[i];
-    }
-    return NULL;
-}
-
-/* The JOSE headers never change while the active key does not. */
-static char *jose_header(const otok_service *service, const char *typ)
-{
-    const otok_signing_key *key = otok_keyring_signing(service->keyring);
-    otok_buf buf;
-    otok_buf_init(&buf, NULL, 0);
-    otok_json_begin(&buf);
-    otok_json_add_text(&buf, "alg", otok_algorithm_name(otok_pkey_algorithm(key->pkey)));
-    otok_json_add_text(&buf, "typ", typ);
-    otok_json_add_text(&buf, "kid", key->kid);
-    otok_json_end(&buf);
-    char *text = buf.failed ? NULL : otok_strndup(buf.data, buf.len);
-    otok_buf_free(&buf);
-    return text;
-}
-
 /* ---------------------------------------------------------------------------------------------------------------- open */
 
 static int make_directory(const char *path, otok_error *err)
@@ -163,7 +101,7 @@ static int check_config(const otok_config *config, otok_error *err)
     return OTOK_OK;
 }
 
-/* Reads policy and callbacks, which may be of other headers too, and refuses a policy that makes no sense at once. */
+/* Reads the structs of the config, which may be of other headers too, and refuses a policy that makes no sense at once. */
 static int copy_structs(otok_service *service, const otok_config *config, otok_error *err)
 {
     otok_rules rules;
@@ -175,8 +113,13 @@ static int copy_structs(otok_service *service, const otok_config *config, otok_e
     if (rc == OTOK_OK && config->callbacks != NULL)
         rc = otok_struct_read(&service->callbacks, sizeof service->callbacks, config->callbacks, sizeof(size_t),
                               "otok_callbacks", err);
+    if (rc == OTOK_OK && config->ceilings != NULL)
+        rc = otok_struct_read(&service->ceilings, sizeof service->ceilings, config->ceilings, sizeof(size_t),
+                              "otok_ceilings", err);
     service->policy.size = sizeof service->policy;
-    return rc == OTOK_OK ? otok_rules_of(&service->policy, true, false, &rules, err) : rc;
+    if (rc == OTOK_OK)
+        rc = otok_ceilings_check(&service->ceilings, err);
+    return rc == OTOK_OK ? otok_rules_of(&service->policy, &service->ceilings, true, false, &rules, err) : rc;
 }
 
 static int copy_texts(otok_service *service, const otok_config *config, otok_error *err)
@@ -184,36 +127,44 @@ static int copy_texts(otok_service *service, const otok_config *config, otok_err
     service->issuer = otok_strdup(config->issuer);
     service->realm_text = otok_strdup(config->realm != NULL ? config->realm : config->issuer);
     service->audience = otok_strdup(config->audience != NULL ? config->audience : config->issuer);
-    service->at_header = jose_header(service, "at+jwt"); /* RFC 9068 section 2.1 */
-    service->jwt_header = jose_header(service, "JWT");
-    if (service->issuer == NULL || service->realm_text == NULL || service->audience == NULL ||
-        service->at_header == NULL || service->jwt_header == NULL)
+    if (service->issuer == NULL || service->realm_text == NULL || service->audience == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     service->realm = otok_str_of(service->realm_text);
+    return OTOK_OK;
+}
+
+/* Store and keyring, of which the service holds a reference each. */
+static int open_parts(otok_service *service, const otok_config *config, otok_store *store, otok_keyring **keyring,
+                      otok_error *err)
+{
+    if (store == NULL && *keyring == NULL)
+        return open_directory(config, &service->store, keyring, err);
+    if (store == NULL || *keyring == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "%s is required", store == NULL ? "store" : "keyring");
+    service->store = otok_store_ref(store);
+    (void)otok_keyring_ref(*keyring);
     return OTOK_OK;
 }
 
 static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring,
                 otok_error *err)
 {
-    int rc = OTOK_OK;
-    if (store == NULL && keyring == NULL) {
-        rc = open_directory(config, &service->store, &service->keyring, err);
-    } else if (store == NULL || keyring == NULL) {
-        rc = otok_fail(err, OTOK_E_INVALID, "%s is required", store == NULL ? "store" : "keyring");
-    } else {
-        service->store = otok_store_ref(store);
-        service->keyring = otok_keyring_ref(keyring);
-    }
-    if (rc != OTOK_OK)
-        return rc;
     service->user = config->user;
+    service->outbox_limit = config->outbox_limit;
     int64_t deadline_ms = config->deadline_ms != 0 ? config->deadline_ms : DEADLINE_MS;
     service->deadline_us = deadline_ms > INT64_MAX / OTOK_US_PER_MS ? OTOK_UNLIMITED : deadline_ms * OTOK_US_PER_MS;
-    rc = copy_structs(service, config, err);
+    int rc = copy_structs(service, config, err);
     if (rc == OTOK_OK)
         rc = copy_texts(service, config, err);
-    return rc == OTOK_OK ? derive_keys(service, err) : rc;
+    if (rc == OTOK_OK)
+        rc = otok_counters_new(&service->counters, err);
+    if (rc == OTOK_OK)
+        rc = open_parts(service, config, store, &keyring, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = otok_key_cell_new(service, keyring, &service->keys, err);
+    otok_keyring_free(keyring);
+    return rc;
 }
 
 int otok_service_open(const otok_config *config, otok_store *store, otok_keyring *keyring, otok_service **out,
@@ -246,19 +197,12 @@ void otok_service_close(otok_service *service)
 {
     if (service == NULL)
         return;
-    for (size_t i = 0; i < service->nkeys; i++) {
-        otok_mac_key_free(service->keys[i].token);
-        otok_mac_key_free(service->keys[i].seal);
-        otok_mac_key_free(service->keys[i].cursor);
-    }
-    otok_free(service->keys);
+    otok_key_cell_free(service->keys);
+    otok_counters_free(service->counters);
     otok_free(service->issuer);
     otok_free(service->realm_text);
     otok_free(service->audience);
-    otok_free(service->at_header);
-    otok_free(service->jwt_header);
     otok_store_close(service->store);
-    otok_keyring_free(service->keyring);
     otok_free(service);
 }
 
@@ -277,51 +221,20 @@ int otok_service_rules(const otok_service *service, const char *client_id, bool 
     if (service->callbacks.client_policy != NULL &&
         service->callbacks.client_policy(service->user, client_id, &policy) != 0)
         return otok_fail(err, OTOK_E_CALLBACK, "the host's client_policy callback failed");
-    return otok_rules_of(&policy, is_public, binding != OTOK_BINDING_NONE, out, err);
-}
-
-int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err)
-{
-    otok_write write = {op, expect, record};
-    otok_group group = {.writes = &write, .n = 1};
-    int rc = otok_store_commit(service->store, &group, 1, err);
-    if (rc == OTOK_OK && group.result != OTOK_OK) {
-        rc = group.result;
-        if (err != NULL)
-            *err = group.error;
-    }
-    return rc;
-}
-
-int otok_service_write_each(otok_service *service, const otok_write *writes, size_t n, int32_t *results,
-                            otok_error *err)
-{
-    otok_group *groups = otok_calloc(n, sizeof *groups);
-    for (size_t i = 0; i < n; i++)
-        results[i] = OTOK_E_NOMEM;
-    if (groups == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        groups[i] = (otok_group){.writes = &writes[i], .n = 1};
-    int rc = otok_store_commit(service->store, groups, n, err);
-    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
-        results[i] = groups[i].result;
-        if (rc == OTOK_OK && results[i] != OTOK_OK && results[i] != OTOK_E_CONFLICT)
-            rc = otok_error_set(err, results[i], groups[i].error.system_errno, groups[i].error.message);
-    }
-    otok_free(groups);
-    return rc;
+    return otok_rules_of(&policy, &service->ceilings, is_public, binding != OTOK_BINDING_NONE, out, err);
 }
 
 otok_attempts otok_attempts_begin(const otok_service *service)
 {
-    return (otok_attempts){.deadline_us = otok_time_add(otok_clock_monotonic_us(), service->deadline_us)};
+    return (otok_attempts){.service = service,
+                           .deadline_us = otok_time_add(otok_clock_monotonic_us(), service->deadline_us)};
 }
 
 bool otok_attempts_again(otok_attempts *attempts, int *result, otok_error *err)
 {
     if (*result != OTOK_E_CONFLICT)
         return false;
+    otok_count_one(attempts->service, OTOK_COUNT_CONFLICT);
     if (++attempts->made >= OTOK_ATTEMPTS) {
         (void)otok_fail(err, OTOK_E_CONFLICT, "others were faster %d times: try again", OTOK_ATTEMPTS);
         return false;

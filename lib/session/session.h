@@ -1,8 +1,10 @@
 /*
  * session/session.h - sessions: what one is, how it lives, and the service that they belong to.
  *
- * rotation.c, lifetime.c, scope.c and policy.c decide, over values, without I/O; service.c, names.c, load.c and event.c are what
- * the operations (issue.c, refresh.c, revoke.c, cutoff.c, list.c, sweep.c) are built of.
+ * rotation.c, lifetime.c, scope.c and policy.c decide, over values, without I/O.  service.c, keys.c, names.c, mark.c, load.c,
+ * change.c and event.c are what the operations are built of: issue.c (with limit.c and once.c), refresh.c (with head.c and adopt.c),
+ * use.c (what the host says), introspect.c, revoke.c, cutoff.c, consent.c, list.c, update.c, export.c, erase.c, sweep.c, outbox.c,
+ * stats.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,13 +30,25 @@ typedef struct otok_rules {
     int64_t clock_skew_us, rotate_after_us, touch_us, sweep_grace_us;
     bool access_token, access_token_revocation;
     int64_t access_token_us, id_token_us;
+    bool public_refused;  /* it is a public client, and those are refused */
+    bool binding_missing; /* it is a session without sender constraint, and must have one */
+    bool needs_consent;
+    int64_t session_limit; /* OTOK_UNLIMITED */
+    bool evicts;           /* at the limit */
+    int64_t once_window_us, once_keep_us;
+    bool once_ends_session;
 } otok_rules;
 
-/* OTOK_E_POLICY, naming the member, when the policy makes no sense. */
-int otok_rules_of(const otok_policy *policy, bool is_public, bool is_bound, otok_rules *out, otok_error *err);
+/* OTOK_E_POLICY, naming the member, when the policy makes no sense.  `ceilings`: size 0 for none. */
+int otok_rules_of(const otok_policy *policy, const otok_ceilings *ceilings, bool is_public, bool is_bound,
+                  otok_rules *out, otok_error *err);
+int otok_ceilings_check(const otok_ceilings *ceilings, otok_error *err);
 
 /* The session's own limits, where they are tighter (0: none). */
 void otok_rules_tighten(otok_rules *rules, int64_t idle_timeout_s, int64_t max_lifetime_s);
+
+/* Whether the rules have such a session at all: OTOK_E_UNAUTHORIZED_CLIENT, OTOK_E_SENDER. */
+int otok_rules_admit(const otok_rules *rules, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- rotation.c (pure) */
 
@@ -54,6 +68,7 @@ typedef struct otok_rotation_in {
     int64_t started_us; /* when the current token came about, where rotated_us is 0 */
     int64_t rotated_us; /* 0: never, or the window for retries is closed */
     uint32_t retries;
+    bool unused; /* the current token was never used: the previous one, of another system, has no window (P4) */
 } otok_rotation_in;
 
 int otok_rotation_decide(const otok_rotation_in *in, const otok_rules *rules);
@@ -96,52 +111,73 @@ size_t otok_scope_drop(char *scope, size_t len, const char *word);
 /* Appends the words asked for (NULL or empty: all that is granted); OTOK_E_SCOPE when one was not granted. */
 int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- service.c */
+/* ---------------------------------------------------------------------------------------------------- keys.c */
 
-/* The subkeys of one MAC key for one realm. */
+/* The subkeys of one MAC key for one realm: each use has its own (K6). */
 typedef struct otok_realm_key {
     uint8_t id;
-    otok_mac_key *token;  /* offline tokens */
-    otok_mac_key *seal;   /* the immutable part of records */
-    otok_mac_key *cursor; /* cursors of lists */
+    otok_mac_key *token;    /* offline tokens */
+    otok_mac_key *seal;     /* the immutable part of records */
+    otok_mac_key *cursor;   /* cursors of lists */
+    otok_mac_key *once;     /* handles of sessions that were issued with a key that is good for once */
+    otok_mac_key *adoption; /* handles of sessions that were adopted */
 } otok_realm_key;
+
+/* A keyring as a realm uses it.  Immutable. */
+typedef struct otok_keys {
+    struct otok_keys
+        *before; /* those whose place it took: calls that began earlier may be using them; freed with the service */
+    otok_keyring *keyring;
+    otok_realm_key *realm; /* as keyring->token */
+    size_t nrealm;
+    const otok_realm_key *active;
+    const otok_signing_key *signing; /* the active one */
+    char *at_header, *jwt_header;    /* its JOSE headers */
+} otok_keys;
+
+/* The keys of the moment.  Whoever needs two things of them that go together asks once. */
+const otok_keys *otok_service_now_keys(const otok_service *service);
+
+/* A key by id, or by kid; NULL when it is not in the keyring, whose file was looked at again. */
+const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id);
+const otok_signing_key *otok_service_signing_key(const otok_service *service, const char *kid);
+
+/* Appends a signed JWT; `at`: an access token.  OTOK_E_CRYPTO, OTOK_E_CALLBACK. */
+int otok_service_sign(const otok_service *service, const otok_keys *keys, bool at, otok_str payload, otok_buf *out,
+                      otok_error *err);
+
+typedef struct otok_key_cell otok_key_cell;
+int otok_key_cell_new(const otok_service *service, otok_keyring *keyring, otok_key_cell **out, otok_error *err);
+void otok_key_cell_free(otok_key_cell *cell);
+
+/* ---------------------------------------------------------------------------------------------------- service.c */
+
+typedef struct otok_counters otok_counters;
 
 struct otok_service {
     otok_store *store;
-    otok_keyring *keyring;
-    otok_realm_key *keys; /* as keyring->token */
-    size_t nkeys;
-    const otok_realm_key *active;
+    otok_key_cell *keys;
     char *issuer, *realm_text, *audience;
     otok_str realm;
     otok_policy policy;
+    otok_ceilings ceilings;
     otok_callbacks callbacks;
     void *user;
     int64_t deadline_us;
-    char *at_header, *jwt_header; /* JOSE headers of the active signing key */
+    uint64_t outbox_limit; /* 0: none */
+    otok_counters *counters;
 };
 
-const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id); /* NULL when it is gone */
 int64_t otok_service_now(const otok_service *service);
 
 /* The policy for a client, by the host's callback, and the rules that follow for a session of it. */
 int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding,
                        otok_rules *out, otok_error *err);
 
-/* Commits one group of one write. */
-int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err);
-
-/*
- * The most writes that one transaction is given in bulk.  Commits each on its own and tells what became of it; returns the first
- * trouble, which a conflict is not.
- */
-enum { OTOK_BULK = 64 };
-int otok_service_write_each(otok_service *service, const otok_write *writes, size_t n, int32_t *results,
-                            otok_error *err);
-
 /* Bounded repetition: false, with OTOK_E_CONFLICT or OTOK_E_BUSY in `*result`, when attempts or time are used up. */
 typedef struct otok_attempts {
-    int made;
+    const otok_service *service;
+    uint32_t made;
     int64_t deadline_us; /* monotonic */
 } otok_attempts;
 
@@ -150,17 +186,27 @@ bool otok_attempts_again(otok_attempts *attempts, int *result, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- names.c */
 
-/* What a filter names: its cutoff's record and the index key to walk. */
+/* The key of an index over the records of one kind. */
+int otok_index_of(const otok_service *service, uint32_t kind, uint32_t index, otok_str a, otok_str b,
+                  otok_index_key *out, otok_error *err);
+int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err);
+
+/* The id of a record that is found by what it is about. */
+int otok_name_id(const otok_service *service, const char *purpose, otok_str name, otok_id *out, otok_error *err);
+
+/* What a filter names: its mark's record and the index of sessions to walk. */
 typedef struct otok_scope_names {
     const char *subject, *client_id, *sid; /* as in the filter */
     bool whole_realm;
     otok_index_key index;
-    otok_id cutoff;
-    uint32_t cutoff_kind; /* OTOK_RECORD_CUTOFF or OTOK_RECORD_PAIR */
+    otok_id mark;
+    uint32_t mark_kind; /* OTOK_RECORD_CUTOFF or OTOK_RECORD_PAIR */
 } otok_scope_names;
 
 int otok_names_of_filter(const otok_service *service, const otok_filter *filter, otok_scope_names *out,
                          otok_error *err);
+int otok_names_of_pair(const otok_service *service, const char *subject, const char *client_id, otok_scope_names *out,
+                       otok_error *err);
 
 /* The index keys and the links of a session; `sid` may be empty. */
 typedef struct otok_session_names {
@@ -172,7 +218,11 @@ typedef struct otok_session_names {
 
 int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid,
                           otok_session_names *out, otok_error *err);
-int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err);
+
+/* The index keys of another record of a subject or client (either may be empty): REALM, SUBJECT, CLIENT.  Gives how many. */
+enum { OTOK_OWNER_KEYS = 3 };
+int otok_names_of_owner(const otok_service *service, uint32_t kind, otok_str subject, otok_str client,
+                        otok_index_key keys[OTOK_OWNER_KEYS], size_t *n, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- rows.c */
 
@@ -192,6 +242,38 @@ void otok_rows_free(otok_rows *rows);
 /* A copy of one record, NULL when there is none; freed with otok_record_free(). */
 int otok_record_fetch(otok_service *service, const otok_id *id, otok_record **out, otok_error *err);
 
+/* ---------------------------------------------------------------------------------------------------- mark.c */
+
+/* The mark of a scope as it stands: cutoff, consent, guard of the limit of sessions (format.h). */
+typedef struct otok_mark {
+    otok_record *record; /* a copy; NULL: there is none yet */
+    otok_mark_head head;
+    otok_mark_body body; /* points into record, or at what the caller has put there */
+} otok_mark;
+
+int otok_mark_fetch(otok_service *service, const otok_id *id, otok_mark *out, otok_error *err);
+
+/* Takes a record apart, which is the mark's from here on unless it fails: OTOK_E_FORMAT. */
+int otok_mark_unpack(otok_record *record, otok_mark *out, otok_error *err);
+void otok_mark_free(otok_mark *mark);
+
+/* The times of a mark of this realm, INT64_MIN for any other record; false when it cannot be read. */
+bool otok_mark_times(const otok_service *service, const otok_record *record, otok_mark_head *times);
+
+/* The write that makes the stored record what `mark` says, over room of its own; freed with otok_mark_write_free(). */
+typedef struct otok_mark_write {
+    otok_record record;
+    uint8_t head[OTOK_MARK_HEAD_SIZE];
+    otok_buf body;
+    otok_index_key keys[OTOK_OWNER_KEYS + 1];
+    otok_write write;
+} otok_mark_write;
+
+/* `sweep_us`: when the sweeper should look; OTOK_UNLIMITED: never. */
+int otok_mark_prepare(otok_service *service, const otok_scope_names *names, const otok_mark *mark, int64_t sweep_us,
+                      otok_mark_write *out, otok_error *err);
+void otok_mark_write_free(otok_mark_write *write);
+
 /* ---------------------------------------------------------------------------------------------------- load.c */
 
 /* A session in memory: a copy of its record, taken apart, with the latest cutoff that applies. */
@@ -201,14 +283,16 @@ typedef struct otok_loaded {
     otok_body body; /* points into record */
     uint8_t seal_key_id;
     int64_t cutoff_us;
-    bool cutoff_unread; /* there is one that this version cannot read */
+    otok_mark_head cutoffs; /* the latest of each */
+    otok_mark pair;         /* of subject and client, where there is one */
+    bool mark_unread;       /* there is one that this version cannot read */
 } otok_loaded;
 
 /* One fetch, one snapshot.  OTOK_E_NOT_FOUND; OTOK_E_FORMAT.  The seal is not checked: to show a session, or to end it. */
 int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err);
 
-/* The same for use: also OTOK_E_TAMPERED, OTOK_E_KEY when it is sealed under a key that is gone, and OTOK_E_FORMAT when a cutoff or
- * the binding is of a kind that this version does not know, which must not pass for none. */
+/* The same for use: also OTOK_E_TAMPERED, OTOK_E_KEY when it is sealed under a key that is gone, and OTOK_E_FORMAT when a mark, the
+ * binding or the kind is one that this version does not know, which must not pass for none. */
 int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err);
 void otok_loaded_free(otok_loaded *loaded);
 
@@ -219,16 +303,152 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
 /* Completes cutoff_us of several sessions with one fetch. */
 int otok_sessions_add_cutoffs(otok_service *service, otok_loaded *sessions, size_t n, otok_error *err);
 
-/* The time of a cutoff or pair record of this realm, INT64_MIN for any other record; false when it cannot be read. */
-bool otok_cutoff_time(const otok_service *service, const otok_record *record, int64_t *cutoff_us);
+/* Which of a mark's times, or of several marks' latest ones, ends a session of that kind. */
+int64_t otok_cutoff_for(const otok_mark_head *times, uint8_t kind);
 
 otok_seal_scope otok_seal_scope_of(const otok_record *record);
 otok_lifetime otok_loaded_lifetime(const otok_loaded *loaded, const otok_rules *rules, int64_t now_us);
 
+/* The rules for a session by the policy of its client, tightened by its own limits. */
+int otok_loaded_rules(const otok_service *service, const otok_loaded *loaded, bool is_public, otok_rules *out,
+                      otok_error *err);
+
+/* C2: OTOK_E_CONSENT, OTOK_E_SCOPE.  `scope`: of this answer. */
+int otok_consent_check(const otok_loaded *loaded, const otok_rules *rules, otok_str scope, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- view.c */
+
+/* A session as the host sees it, in one piece of memory; freed with otok_session_free(). */
+otok_session *otok_session_view(const otok_loaded *loaded, const otok_lifetime *life);
+
 /* ---------------------------------------------------------------------------------------------------- event.c */
 
-/* Sends an event about a session (may be NULL).  `event` holds type and whatever else is not the session's. */
-void otok_event_send(const otok_service *service, otok_event *event, const otok_loaded *session);
+/* What is told once something is committed: about a session (may be NULL).  `event` holds what is not the session's. */
+typedef struct otok_notice {
+    otok_event event;
+    const otok_loaded *session;
+} otok_notice;
+
+/* A notice with all its texts, NUL-terminated. */
+typedef struct otok_told {
+    otok_event event;
+    char session_id[OTOK_SESSION_ID_CHARS + 1];
+    char subject[OTOK_MAX_NAME + 1], client_id[OTOK_MAX_NAME + 1], sid[OTOK_MAX_NAME + 1];
+} otok_told;
+
+void otok_notice_complete(const otok_service *service, const otok_notice *notice, otok_told *out);
+
+/* Counts it, and hands it to the host.  `event_id` may be NULL. */
+void otok_notice_send(const otok_service *service, const otok_notice *notice, const char *event_id);
+
+/* ---------------------------------------------------------------------------------------------------- change.c */
+
+/* Writes that are one group, and what is told of them: in the outbox with them, to the host after them. */
+typedef struct otok_change {
+    const otok_write *writes;
+    size_t nwrites; /* at most OTOK_CHANGE_WRITES */
+    otok_notice *notices;
+    size_t nnotices; /* at most OTOK_EVENTS_MAX */
+    int32_t result;  /* of otok_changes_commit() */
+} otok_change;
+
+/* A session, its pair, its once key, the one it replaces and those it evicts. */
+enum { OTOK_EVICT_MOST = 32, OTOK_CHANGE_WRITES = OTOK_EVICT_MOST + 4 };
+
+int otok_change_commit(otok_service *service, otok_change *change, otok_error *err);
+
+/*
+ * The most changes that one transaction is given in bulk.  Commits each on its own and says what became of it; returns the first
+ * trouble, which a conflict is not.
+ */
+enum { OTOK_BULK = 64 };
+int otok_changes_commit(otok_service *service, otok_change *changes, size_t n, otok_error *err);
+
+/* One write of which nothing is told. */
+int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, const otok_record *record, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- outbox.c */
+
+/* What the outbox has room for, as of the beginning of a commit. */
+typedef struct otok_outbox {
+    uint64_t room;
+    otok_record *overflow; /* the marker that events are missing, when there is no room; NULL: it is not there yet */
+    otok_index_key key;
+    otok_id overflow_id;
+} otok_outbox;
+
+int otok_outbox_begin(otok_service *service, otok_outbox *outbox, otok_error *err);
+void otok_outbox_end(otok_outbox *outbox);
+
+/* What goes into a change's group for its notices, over room of its own. */
+enum { OTOK_EVENT_ID_CHARS = OTOK_SESSION_ID_CHARS + 3 };
+typedef struct otok_outbox_entry {
+    otok_record record;
+    otok_index_key keys[OTOK_OWNER_KEYS];
+    otok_told first; /* whose names it is filed under */
+    otok_buf body;
+    otok_write write;
+    bool held; /* the events are in it; otherwise it is the marker that they are missing */
+} otok_outbox_entry;
+
+int otok_outbox_enter(otok_service *service, otok_outbox *outbox, const otok_change *change, otok_outbox_entry *entry,
+                      otok_error *err);
+void otok_outbox_entry_free(otok_outbox_entry *entry);
+
+/* The id of the n-th event of a record. */
+void otok_event_id_print(const otok_id *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1]);
+
+/* ---------------------------------------------------------------------------------------------------- stats.c */
+
+enum {
+    OTOK_COUNT_FORGED,
+    OTOK_COUNT_CONFLICT,
+    OTOK_COUNT_INTROSPECTED,
+    OTOK_COUNT_OUTBOX_OVERFLOW,
+    OTOK_COUNT_ROTATED /* beside the event */
+};
+
+int otok_counters_new(otok_counters **out, otok_error *err);
+void otok_counters_free(otok_counters *counters);
+void otok_count_event(const otok_service *service, const otok_event *event);
+void otok_count_one(const otok_service *service, int what);
+
+/* ---------------------------------------------------------------------------------------------------- use.c */
+
+/* What the host said to a use of a session. */
+struct otok_answer {
+    int32_t refusal; /* OTOK_OK: it agrees */
+    bool ends_session;
+    int failed; /* of a call of the host's that it passed over */
+    otok_str scope;
+    const otok_str *audience;
+    size_t audience_count;
+    otok_buf scope_text, audience_text; /* what was narrowed */
+    otok_str audience_items[OTOK_MAX_AUDIENCE];
+    char *access_claims, *id_claims; /* members without their braces; NULL: none were given */
+    otok_error error;
+};
+
+/* A use that the host is asked about. */
+typedef struct otok_asked {
+    int32_t purpose;
+    uint32_t attempt;
+    const otok_loaded *session;
+    const otok_rules *rules;
+    int64_t now_us;
+    otok_str scope;
+    const otok_str *audience;
+    size_t audience_count;
+    const otok_peer *peer;
+    bool for_tokens; /* claims are wanted */
+} otok_asked;
+
+/*
+ * Asks authorize, then claims.  `answer` holds the scope and audience that are left; freed with otok_answer_free(), after a failure
+ * too.  A refusal is its code.  OTOK_E_CALLBACK.
+ */
+int otok_ask_host(otok_service *service, const otok_asked *asked, otok_answer *answer, otok_error *err);
+void otok_answer_free(otok_answer *answer);
 
 /* ---------------------------------------------------------------------------------------------------- tokens.c */
 
@@ -236,10 +456,8 @@ void otok_event_send(const otok_service *service, otok_event *event, const otok_
 typedef struct otok_mint {
     const otok_loaded *session;
     const otok_rules *rules;
-    const otok_token *token; /* generation and handle; printed under the active key */
-    otok_str scope;          /* normalised, of this response */
-    const otok_str *audience;
-    size_t audience_count;
+    const otok_token *token;   /* generation and handle; printed under the active key */
+    const otok_answer *answer; /* scope, audience and claims */
     const otok_peer *peer;
     const char *nonce;
     int64_t now_us;
@@ -254,8 +472,8 @@ int otok_at_hash(int32_t algorithm, otok_str access_token, char out[OTOK_AT_HASH
 
 int otok_tokens_mint(otok_service *service, const otok_mint *mint, otok_tokens **out, otok_error *err);
 
-/* The session of an access token of this service: OTOK_E_TOKEN_INVALID when it is none of ours, or has expired. */
-int otok_access_token_session(otok_service *service, const char *text, otok_id *id, otok_error *err);
+/* An access token of this service, verified; freed with otok_jwt_free().  OTOK_E_TOKEN_INVALID when it is none, or has expired. */
+int otok_access_token_read(otok_service *service, const char *text, otok_jwt **out, otok_id *session, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- grant.c */
 
@@ -267,6 +485,9 @@ int otok_text_bounded(const char *text, size_t bound, int32_t overlong, const ch
                       otok_error *err);
 int otok_peer_texts(const otok_peer *peer, int32_t overlong, otok_str *ip, otok_str *user_agent, otok_error *err);
 
+/* Checks extra claims, a JSON object, and points `out` at its members, without the braces.  `field` names it in messages. */
+int otok_claims_read(const char *json, const char *field, otok_str *out, otok_error *err);
+
 /* Checks a grant and fills `body` with what it says; the texts stay the grant's, but for the scope, which goes to `scope`. */
 int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body,
                     otok_error *err);
@@ -277,11 +498,148 @@ int otok_grant_check(const otok_grant *grant, otok_error *err);
 /* OTOK_E_SENDER unless the peer has proven what the session is bound to.  With `must` off, an absent proof is fine. */
 int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, otok_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- refresh.c */
+/* ---------------------------------------------------------------------------------------------------- birth.c */
+
+/* A session that is being made: what its record is built of. */
+typedef struct otok_birth {
+    otok_record record;
+    otok_loaded session; /* as the minting sees it; its record is the one above */
+    otok_session_names names;
+    otok_token token; /* handle and time of issue: set before otok_birth_build() */
+    otok_buf scope, body;
+    uint8_t head[OTOK_HEAD_SIZE];
+    int64_t now_us;
+} otok_birth;
+
+void otok_birth_init(otok_birth *birth);
+void otok_birth_free(otok_birth *birth);
+
+/*
+ * Builds the record of a session whose body is read and whose token is drawn: session.head, session.body.started_us and
+ * record.created_us (0: now, later than every cutoff) are set before.
+ */
+int otok_birth_build(otok_service *service, const char *subject, const char *client_id, const otok_rules *rules,
+                     otok_birth *birth, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- limit.c */
+
+/* What a new session ends by policy.session_limit. */
+typedef struct otok_evictions {
+    otok_loaded sessions[OTOK_EVICT_MOST];
+    size_t n;
+} otok_evictions;
+
+/* Finds them; OTOK_E_LIMIT where the policy refuses instead.  `replaced` (may be NULL) does not count. */
+int otok_limit_apply(otok_service *service, const otok_loaded *born, const otok_rules *rules, const otok_id *replaced,
+                     int64_t now_us, otok_evictions *out, otok_error *err);
+void otok_evictions_free(otok_evictions *evictions);
+
+/* ---------------------------------------------------------------------------------------------------- once.c */
+
+/* What was good for once, by its name; `record` NULL: not used yet. */
+typedef struct otok_once_use {
+    otok_id id;
+    otok_record *record; /* a copy */
+    otok_once once;
+} otok_once_use;
+
+/* `purpose`: "once" (keys of issues) or "adoption". */
+int otok_once_find(otok_service *service, const char *purpose, const char *name, otok_once_use *out, otok_error *err);
+void otok_once_free(otok_once_use *use);
+
+/* The token of the session that came of it: handle derived under `key`, time out of the session's id.  OTOK_E_TAMPERED when that
+ * is not the session of the token. */
+int otok_once_handle(const otok_mac_key *key, const char *name, const char *client_id, uint8_t out[OTOK_HANDLE_SIZE],
+                     otok_error *err);
+int otok_once_token(otok_service *service, const otok_once_use *use, const char *name, const char *client_id,
+                    otok_token *out, otok_error *err);
+
+/* The record that says that it was used. */
+typedef struct otok_once_write {
+    otok_record record;
+    uint8_t body[OTOK_ONCE_SIZE];
+    otok_index_key keys[OTOK_OWNER_KEYS + 1];
+    otok_write write;
+} otok_once_write;
+
+/* `keep_until_us`: when the sweeper removes it; OTOK_UNLIMITED: never. */
+int otok_once_prepare(otok_service *service, const otok_id *id, const otok_once *once, otok_str subject,
+                      otok_str client, int64_t keep_until_us, otok_once_write *out, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- adopt.c */
+
+/* A token of another system, as the host's callback has it: deep copies. */
+struct otok_adoption {
+    bool found; /* otok_legacy_set() was called */
+    int failed; /* of otok_legacy_set(), which the host may have passed over */
+    char *id, *subject, *client_id;
+    int64_t started_us, ends_us;
+    int32_t client_type;
+    otok_body body; /* points into `texts` */
+    otok_buf texts;
+    otok_error error;
+};
+
+/* Asks the host.  OTOK_E_TOKEN_INVALID when it is not one, or there is nobody to ask.  Freed with otok_adoption_free(). */
+int otok_adoption_ask(otok_service *service, const char *token, const char *client_id, otok_adoption *out,
+                      otok_error *err);
+void otok_adoption_free(otok_adoption *adoption);
+
+/* Revokes one, whether or not it was adopted before. */
+int otok_adoption_revoke(otok_service *service, const otok_adoption *adoption, const otok_revoke_request *request,
+                         const otok_peer *peer, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- refresh.c, head.c */
 
 /* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
 int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
                        otok_error *err);
+
+/* One refresh, over all its attempts. */
+typedef struct otok_refreshing {
+    otok_service *service;
+    otok_refresh_request request;
+    otok_peer peer;
+    otok_presented presented;
+    otok_id id;
+    otok_adoption *adoption; /* the token is another system's */
+    uint32_t attempt;        /* 1, ... */
+} otok_refreshing;
+
+/* One attempt: what was read, and what was decided about it. */
+typedef struct otok_attempt {
+    otok_loaded session;
+    otok_rules rules;
+    int64_t now_us;
+    int decision;
+    otok_str ip, user_agent;
+    uint16_t ip_mark, user_agent_mark;
+    otok_str audience[OTOK_MAX_AUDIENCE];
+    size_t audience_count;
+    otok_buf scope;
+    otok_answer answer;
+    otok_head head; /* as it will be */
+} otok_attempt;
+
+/* Scope, audience, consent, and what the host says: everything that an answer needs. */
+int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *err);
+int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
+                      otok_tokens **out, otok_error *err);
+
+/* Whose session a token of another system is, when it was adopted before. */
+int otok_adoption_find(otok_refreshing *r, bool *adopted, otok_error *err);
+
+/* Makes a session of it, and answers. */
+int otok_adopt(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err);
+
+/* OTOK_ROTATION_... for a token of that generation. */
+int otok_rotation_of(const otok_loaded *session, const otok_rules *rules, uint32_t presented, int64_t now_us);
+
+/* Fills in the marks of address and user agent, where the decision needs them. */
+int otok_attempt_read_marks(otok_attempt *a, otok_error *err);
+
+/* The head as it will be; false when nothing is to be written. */
+bool otok_attempt_make_head(const otok_refreshing *r, otok_attempt *a);
 
 /* ---------------------------------------------------------------------------------------------------- revoke.c, cutoff.c */
 
@@ -297,16 +655,47 @@ typedef struct otok_walk {
     bool done;
 } otok_walk;
 
-/* Removes the sessions of an index key that began at or before the cutoff, at most `limit` more, an event with `reason` for each. */
-int otok_cutoff_walk(otok_service *service, const otok_index_key *index, int64_t cutoff_us, int32_t reason,
+/* Removes the sessions of an index that the cutoffs ended, at most `limit` more, an event with `reason` for each. */
+int otok_cutoff_walk(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
                      uint32_t limit, otok_walk *walk, otok_error *err);
 
-/* Moves a cutoff forward (OTOK_NOW: past every session of its scope), files it for the sweeper, and tells of it. */
-int otok_cutoff_move(otok_service *service, const otok_scope_names *names, int64_t at_us, int64_t *effective_us,
-                     otok_error *err);
+/*
+ * Moves the cutoffs of a scope forward (OTOK_NOW: past every session of it), for login-bound sessions only or for all, files its
+ * mark for the sweeper, and tells of it.  `drop_consent`: in the same commit.  `out`: as they are now.
+ */
+typedef struct otok_cutoff_move {
+    int64_t at_us;
+    bool login_only, drop_consent;
+    const otok_notice *notice; /* told with it: why; may be NULL */
+} otok_cutoff_move;
 
-/* The sweeper's part: goes on with the walk that a cutoff's record asks for, and files or unfiles the record accordingly. */
-int otok_cutoff_sweep(otok_service *service, const otok_record *cutoff, uint32_t limit, otok_walk *walk,
+int otok_cutoff_do(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                   otok_mark_head *out, otok_error *err);
+
+/* The whole of it: moves, and walks to the end. */
+int otok_end_sessions(otok_service *service, const otok_scope_names *names, const otok_cutoff_move *move,
+                      int32_t reason, uint64_t *ended, otok_error *err);
+
+/* The sweeper's part: goes on with the walk that a mark asks for, and files or unfiles it accordingly. */
+int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_walk *walk,
                       otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- list.c */
+
+/* A place in an index: where a page begins, and what its cursor is bound to. */
+typedef struct otok_place {
+    otok_index_key index;
+    uint32_t order; /* OTOK_ORDER_... */
+    otok_cursor at;
+    bool started, end;
+} otok_place;
+
+/* Reads a list's request, but for its filter. */
+int otok_list_request_read(const otok_list_request *in, otok_list_request *out, otok_error *err);
+int otok_place_resume(otok_service *service, const char *cursor, otok_place *place, otok_error *err);
+int otok_place_print(otok_service *service, const otok_place *place, char out[OTOK_CURSOR_CHARS + 1], otok_error *err);
+
+/* The next rows, and the place behind them. */
+int otok_place_read(otok_service *service, otok_place *place, uint32_t limit, otok_rows *rows, otok_error *err);
 
 #endif

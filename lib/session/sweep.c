@@ -38,15 +38,16 @@ static struct verdict judge(const otok_loaded *session, const otok_rules *rules,
     return (struct verdict){DOOM, otok_time_add(now_us, rules->sweep_grace_us)};
 }
 
-/* The write that follows from a verdict, over storage of the caller's. */
-struct change {
+/* What follows from a verdict, over storage of the caller's. */
+struct sentence {
+    struct verdict verdict;
     otok_record record;
     uint8_t head[OTOK_HEAD_SIZE];
     otok_write write;
-    struct verdict verdict;
+    otok_notice notice;
 };
 
-static void prepare(struct change *change, const otok_loaded *session)
+static void prepare_write(struct sentence *change, const otok_loaded *session)
 {
     otok_head head = session->head;
     change->record = *session->record;
@@ -63,54 +64,49 @@ static void prepare(struct change *change, const otok_loaded *session)
     change->record.head = (otok_str){change->head, sizeof change->head};
 }
 
-static void tell(otok_service *service, const struct change *change, const otok_loaded *session,
-                 otok_sweep_result *result)
+static otok_change change_of(struct sentence *sentence, const otok_loaded *session)
 {
-    otok_event event = {.type = OTOK_EVENT_EXPIRED, .reason = OTOK_E_TOKEN_EXPIRED};
-    switch (change->verdict.action) {
-    case REMOVE_CUT_OFF:
-        event.type = OTOK_EVENT_REVOKED;
-        event.reason = OTOK_REVOKED_BY_CUTOFF;
-        result->cut_off++;
-        break;
-    case REMOVE_EXPIRED:
-        result->expired++;
-        break;
-    default:
-        return;
-    }
-    otok_event_send(service, &event, session);
+    otok_change change = {.writes = &sentence->write, .nwrites = 1};
+    prepare_write(sentence, session);
+    if (sentence->verdict.action == REMOVE_CUT_OFF)
+        sentence->notice.event = (otok_event){.type = OTOK_EVENT_REVOKED, .reason = OTOK_REVOKED_BY_CUTOFF};
+    else if (sentence->verdict.action == REMOVE_EXPIRED)
+        sentence->notice.event = (otok_event){.type = OTOK_EVENT_EXPIRED, .reason = OTOK_E_TOKEN_EXPIRED};
+    else
+        return change;
+    sentence->notice.session = session;
+    change.notices = &sentence->notice;
+    change.nnotices = 1;
+    return change;
+}
+
+static void count(const struct sentence *sentence, otok_sweep_result *result)
+{
+    result->cut_off += sentence->verdict.action == REMOVE_CUT_OFF;
+    result->expired += sentence->verdict.action == REMOVE_EXPIRED;
 }
 
 /* What cannot be judged (a failing callback, a policy that makes no sense) is looked at again tomorrow, never removed. */
 static int verdict_of(otok_service *service, const otok_loaded *session, int64_t now_us, struct verdict *out,
                       otok_error *err)
 {
-    char client[OTOK_MAX_NAME + 1] = "";
     otok_rules rules;
-    memcpy(client, session->record->client.data, session->record->client.len);
-    int rc = otok_service_rules(service, client, false, session->body.binding, &rules, err);
-    if (rc == OTOK_OK) {
-        otok_rules_tighten(&rules, session->body.idle_timeout_s, session->body.max_lifetime_s);
-        *out = judge(session, &rules, now_us);
-    } else {
-        *out = (struct verdict){MOVE, otok_time_add(now_us, OTOK_DAY_US)};
-    }
+    int rc = otok_loaded_rules(service, session, false, &rules, err);
+    *out = rc == OTOK_OK ? judge(session, &rules, now_us) : (struct verdict){MOVE, otok_time_add(now_us, OTOK_DAY_US)};
     return rc;
 }
 
 /* One commit, each session on its own: one that was refreshed meanwhile stays as it is, and is found again (L6). */
-static int apply(otok_service *service, struct change *changes, const otok_loaded *sessions, size_t n,
+static int apply(otok_service *service, struct sentence *sentences, const otok_loaded *sessions, size_t n,
                  otok_sweep_result *result, otok_error *err)
 {
-    otok_write writes[OTOK_BULK] = {0};
-    int32_t results[OTOK_BULK];
+    otok_change changes[OTOK_BULK];
     for (size_t i = 0; i < n; i++)
-        writes[i] = changes[i].write;
-    int rc = otok_service_write_each(service, writes, n, results, err);
+        changes[i] = change_of(&sentences[i], &sessions[i]);
+    int rc = otok_changes_commit(service, changes, n, err);
     for (size_t i = 0; i < n; i++) {
-        if (results[i] == OTOK_OK)
-            tell(service, &changes[i], &sessions[i], result);
+        if (changes[i].result == OTOK_OK)
+            count(&sentences[i], result);
     }
     return rc;
 }
@@ -119,19 +115,18 @@ static int sweep_sessions(otok_service *service, otok_loaded *sessions, size_t n
                           otok_sweep_result *result, otok_error *err)
 {
     otok_error first = {0};
-    struct change *changes = otok_calloc(n, sizeof *changes);
-    if (changes == NULL)
+    struct sentence *sentences = otok_calloc(n, sizeof *sentences);
+    if (sentences == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     int judged = OTOK_OK;
     int rc = otok_sessions_add_cutoffs(service, sessions, n, err);
     for (size_t i = 0; rc == OTOK_OK && i < n; i++) {
-        int one = verdict_of(service, &sessions[i], now_us, &changes[i].verdict, judged == OTOK_OK ? &first : NULL);
+        int one = verdict_of(service, &sessions[i], now_us, &sentences[i].verdict, judged == OTOK_OK ? &first : NULL);
         judged = judged == OTOK_OK ? one : judged;
-        prepare(&changes[i], &sessions[i]);
     }
     if (rc == OTOK_OK && n != 0)
-        rc = apply(service, changes, sessions, n, result, err);
-    otok_free(changes);
+        rc = apply(service, sentences, sessions, n, result, err);
+    otok_free(sentences);
     if (rc == OTOK_OK && judged != OTOK_OK) /* the rest is done: now say so */
         rc = otok_error_set(err, judged, 0, first.message);
     return rc;
@@ -189,17 +184,46 @@ static size_t sessions_of(const struct sweep *sweep, otok_rows *rows, otok_loade
     return n;
 }
 
+/* What was good for once is forgotten when its time has come; a token of another system ends later than we file ahead. */
+static int sweep_once(struct sweep *sweep, const otok_record *record, otok_error *err)
+{
+    otok_once once;
+    otok_record later = *record;
+    if (!otok_once_parse(record->body, &once))
+        return OTOK_E_FORMAT;
+    int64_t end_us = once.adopted ? once.ends_us : record->sweep_us;
+    bool ended = end_us <= sweep->now_us;
+    later.version++;
+    later.sweep_us = otok_sweep_due(end_us, sweep->now_us);
+    sweep->result.visited++;
+    int rc =
+        otok_service_write(sweep->service, ended ? OTOK_WRITE_DELETE : OTOK_WRITE_PUT, record->version, &later, err);
+    return rc == OTOK_E_CONFLICT ? OTOK_OK : rc;
+}
+
+static int sweep_other(struct sweep *sweep, const otok_record *record, otok_error *err)
+{
+    switch (record->kind) {
+    case OTOK_RECORD_CUTOFF:
+    case OTOK_RECORD_PAIR:
+        return sweep_cutoff(sweep, record, err);
+    case OTOK_RECORD_ONCE:
+        return sweep_once(sweep, record, err);
+    default: /* a session that could not be read, or what this version does not know */
+        return OTOK_E_FORMAT;
+    }
+}
+
 /* What is not a session, or could not be read as one. */
 static int sweep_others(struct sweep *sweep, const otok_rows *rows, otok_error *err)
 {
     int rc = OTOK_OK;
     for (size_t i = 0; rc == OTOK_OK && i < rows->n; i++) {
-        const otok_record *record = rows->records[i];
-        if (record == NULL)
+        if (rows->records[i] == NULL)
             continue;
-        rc = record->kind == OTOK_RECORD_SESSION ? OTOK_E_FORMAT : sweep_cutoff(sweep, record, err);
+        rc = sweep_other(sweep, rows->records[i], err);
         if (rc == OTOK_E_FORMAT)
-            rc = set_aside(sweep, record, err);
+            rc = set_aside(sweep, rows->records[i], err);
     }
     return rc;
 }

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+enum { PAYLOAD_MAX = 65536 };
 enum { JTI_RANDOM = 12, JTI_RANDOM_CHARS = 16, JTI_CHARS = OTOK_SESSION_ID_CHARS + 1 + JTI_RANDOM_CHARS };
 
 static int64_t earliest(int64_t a, int64_t b, int64_t c)
@@ -64,12 +65,25 @@ static void add_authentication(otok_buf *buf, const otok_body *body)
         otok_json_add_string_array(buf, "amr", body->amr, body->amr_count);
 }
 
-static int sign(otok_service *service, const char *header, otok_buf *payload, otok_buf *out, otok_error *err)
+/* One mint, and the keys of its moment: header, signature, at_hash and offline token go together. */
+struct minting {
+    otok_service *service;
+    const otok_keys *keys;
+    const otok_mint *mint;
+};
+
+/*
+ * What nobody could read again is not made: a payload is JSON, of which we read 64 KiB.  Bounds of their own do not prevent it,
+ * for escaping doubles what is full of quotes.
+ */
+static int sign(const struct minting *m, bool at, otok_buf *payload, otok_buf *out, otok_error *err)
 {
     if (payload->failed)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    const otok_signing_key *key = otok_keyring_signing(service->keyring);
-    return otok_jwt_sign(key->pkey, otok_str_of(header), (otok_str){payload->data, payload->len}, out, err);
+    if (payload->len > PAYLOAD_MAX)
+        return otok_fail(err, OTOK_E_INVALID, "the claims of the %s token are %zu bytes together, %d are the most",
+                         at ? "access" : "ID", payload->len, PAYLOAD_MAX);
+    return otok_service_sign(m->service, m->keys, at, (otok_str){payload->data, payload->len}, out, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------- access token */
@@ -86,38 +100,56 @@ static int print_jti(const otok_id *session, char out[JTI_CHARS + 1], otok_error
     return rc;
 }
 
-static void add_audience(otok_buf *buf, const otok_service *service, const otok_mint *mint)
+static void add_audience(otok_buf *buf, const struct minting *m)
 {
-    if (mint->audience_count == 0)
-        otok_json_add_text(buf, "aud", service->audience);
-    else if (mint->audience_count == 1)
-        otok_json_add_str(buf, "aud", mint->audience[0]);
+    const otok_answer *answer = m->mint->answer;
+    if (answer->audience_count == 0)
+        otok_json_add_text(buf, "aud", m->service->audience);
+    else if (answer->audience_count == 1)
+        otok_json_add_str(buf, "aud", answer->audience[0]);
     else
-        otok_json_add_string_array(buf, "aud", mint->audience, mint->audience_count);
+        otok_json_add_string_array(buf, "aud", answer->audience, answer->audience_count);
 }
 
-static int add_access_token(otok_service *service, const otok_mint *mint, otok_buf *out, otok_error *err)
+static void add_if_any(otok_buf *buf, const char *name, otok_str json)
+{
+    if (json.len != 0)
+        otok_json_add_raw(buf, name, json);
+}
+
+/* The host's claims take the place of the grant's. */
+static otok_str access_claims(const otok_mint *mint)
+{
+    const char *claims = mint->answer->access_claims;
+    return claims != NULL ? otok_str_of(claims) : mint->session->body.claims;
+}
+
+static int add_access_token(const struct minting *m, otok_buf *out, otok_error *err)
 {
     uint8_t lent[2048];
     char jti[JTI_CHARS + 1];
     otok_buf payload;
+    const otok_mint *mint = m->mint;
+    const otok_body *body = &mint->session->body;
     otok_buf_init(&payload, lent, sizeof lent);
     int rc = print_jti(&mint->session->record->id, jti, err);
     otok_json_begin(&payload);
-    otok_json_add_text(&payload, "iss", service->issuer);
+    otok_json_add_text(&payload, "iss", m->service->issuer);
     otok_json_add_str(&payload, "sub", sub_of(mint->session));
-    add_audience(&payload, service, mint);
+    add_audience(&payload, m);
     otok_json_add_str(&payload, "client_id", mint->session->record->client);
     otok_json_add_integer(&payload, "iat", mint->now_us / OTOK_US_PER_S);
     otok_json_add_integer(&payload, "exp", end_s(mint, mint->rules->access_token_us));
     otok_json_add_text(&payload, "jti", jti);
-    otok_json_add_str(&payload, "scope", mint->scope);
-    add_authentication(&payload, &mint->session->body);
+    otok_json_add_str(&payload, "scope", mint->answer->scope);
+    add_authentication(&payload, body);
     add_confirmation(&payload, mint);
-    otok_json_add_fragment(&payload, mint->session->body.claims);
+    add_if_any(&payload, "authorization_details", body->authorization_details); /* RFC 9396 section 9.1 */
+    add_if_any(&payload, "act", body->act);
+    otok_json_add_fragment(&payload, access_claims(mint));
     otok_json_end(&payload);
     if (rc == OTOK_OK)
-        rc = sign(service, service->at_header, &payload, out, err);
+        rc = sign(m, true, &payload, out, err);
     otok_buf_free(&payload);
     return rc;
 }
@@ -138,16 +170,26 @@ int otok_at_hash(int32_t algorithm, otok_str access_token, char out[OTOK_AT_HASH
     return OTOK_OK;
 }
 
-static int add_id_token(otok_service *service, const otok_mint *mint, otok_str access_token, otok_buf *out,
-                        otok_error *err)
+static int add_at_hash(const struct minting *m, otok_str access_token, otok_buf *payload, otok_error *err)
+{
+    char at_hash[OTOK_AT_HASH_MAX + 1];
+    if (access_token.len == 0)
+        return OTOK_OK;
+    int rc = otok_at_hash(otok_pkey_algorithm(m->keys->signing->pkey), access_token, at_hash, err);
+    if (rc == OTOK_OK)
+        otok_json_add_text(payload, "at_hash", at_hash);
+    return rc;
+}
+
+static int add_id_token(const struct minting *m, otok_str access_token, otok_buf *out, otok_error *err)
 {
     uint8_t lent[2048];
-    char at_hash[OTOK_AT_HASH_MAX + 1];
+    const otok_mint *mint = m->mint;
     const otok_loaded *session = mint->session;
     otok_buf payload;
     otok_buf_init(&payload, lent, sizeof lent);
     otok_json_begin(&payload);
-    otok_json_add_text(&payload, "iss", service->issuer);
+    otok_json_add_text(&payload, "iss", m->service->issuer);
     otok_json_add_str(&payload, "sub", sub_of(session));
     otok_json_add_str(&payload, "aud", session->record->client);
     otok_json_add_str(&payload, "azp", session->record->client);
@@ -158,29 +200,25 @@ static int add_id_token(otok_service *service, const otok_mint *mint, otok_str a
         otok_json_add_str(&payload, "sid", session->body.sid);
     if (mint->nonce != NULL && mint->nonce[0] != '\0')
         otok_json_add_text(&payload, "nonce", mint->nonce);
-    int rc = OTOK_OK;
-    if (access_token.len != 0) {
-        const otok_signing_key *key = otok_keyring_signing(service->keyring);
-        rc = otok_at_hash(otok_pkey_algorithm(key->pkey), access_token, at_hash, err);
-        otok_json_add_text(&payload, "at_hash", rc == OTOK_OK ? at_hash : "");
-    }
+    int rc = add_at_hash(m, access_token, &payload, err);
+    otok_json_add_fragment(&payload, otok_str_of(mint->answer->id_claims));
     otok_json_end(&payload);
     if (rc == OTOK_OK)
-        rc = sign(service, service->jwt_header, &payload, out, err);
+        rc = sign(m, false, &payload, out, err);
     otok_buf_free(&payload);
     return rc;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- the whole */
 
-/* Texts of the answer, one behind the other in a buffer that moves as it grows: so by place, and empty for none. */
+/* Texts of the response, one behind the other in a buffer that moves as it grows: so by place, and empty for none. */
 struct place {
     size_t at, len;
 };
 
-struct answer {
+struct response {
     otok_buf text;
-    struct place offline_token, access_token, id_token, scope, session_id, response;
+    struct place offline_token, access_token, id_token, scope, session_id, json;
 };
 
 static struct place close_text(otok_buf *text, size_t at)
@@ -190,57 +228,57 @@ static struct place close_text(otok_buf *text, size_t at)
     return place;
 }
 
-static otok_str text_at(const struct answer *answer, struct place place)
+static otok_str text_at(const struct response *response, struct place place)
 {
-    return (otok_str){answer->text.data + place.at, place.len};
+    return (otok_str){response->text.data + place.at, place.len};
 }
 
-static int add_offline_token(otok_service *service, const otok_mint *mint, struct answer *answer, otok_error *err)
+static int add_offline_token(const struct minting *m, struct response *response, otok_error *err)
 {
     char text[OTOK_TOKEN_CHARS + 1];
-    otok_token token = *mint->token;
-    token.key_id = service->active->id;
-    int rc = otok_token_print(&token, service->active->token, text, err);
+    otok_token token = *m->mint->token;
+    token.key_id = m->keys->active->id;
+    int rc = otok_token_print(&token, m->keys->active->token, text, err);
     if (rc == OTOK_OK) {
-        size_t at = answer->text.len;
-        otok_buf_add(&answer->text, text, OTOK_TOKEN_CHARS);
-        answer->offline_token = close_text(&answer->text, at);
+        size_t at = response->text.len;
+        otok_buf_add(&response->text, text, OTOK_TOKEN_CHARS);
+        response->offline_token = close_text(&response->text, at);
     }
     otok_wipe(&token, sizeof token);
     otok_wipe(text, sizeof text);
     return rc;
 }
 
-static int add_signed_tokens(otok_service *service, const otok_mint *mint, struct answer *answer, otok_error *err)
+static int add_signed_tokens(const struct minting *m, struct response *response, otok_error *err)
 {
     int rc = OTOK_OK;
-    size_t at = answer->text.len;
-    if (mint->rules->access_token) {
-        rc = add_access_token(service, mint, &answer->text, err);
-        answer->access_token = close_text(&answer->text, at);
+    size_t at = response->text.len;
+    if (m->mint->rules->access_token) {
+        rc = add_access_token(m, &response->text, err);
+        response->access_token = close_text(&response->text, at);
     }
-    if (rc == OTOK_OK && otok_scope_has(mint->scope, "openid")) {
+    if (rc == OTOK_OK && otok_scope_has(m->mint->answer->scope, "openid")) {
         otok_buf id_token; /* its payload is made of the access token, which must not move meanwhile */
         otok_buf_init(&id_token, NULL, 0);
-        rc = add_id_token(service, mint, text_at(answer, answer->access_token), &id_token, err);
-        at = answer->text.len;
-        otok_buf_add(&answer->text, id_token.data, id_token.len);
-        answer->id_token = close_text(&answer->text, at);
+        rc = add_id_token(m, text_at(response, response->access_token), &id_token, err);
+        at = response->text.len;
+        otok_buf_add(&response->text, id_token.data, id_token.len);
+        response->id_token = close_text(&response->text, at);
         otok_buf_free(&id_token);
     }
     return rc;
 }
 
-static void add_small_texts(const otok_mint *mint, struct answer *answer)
+static void add_small_texts(const otok_mint *mint, struct response *response)
 {
     char id[OTOK_SESSION_ID_CHARS + 1];
-    size_t at = answer->text.len;
-    otok_buf_add(&answer->text, mint->scope.data, mint->scope.len);
-    answer->scope = close_text(&answer->text, at);
+    size_t at = response->text.len;
+    otok_buf_add(&response->text, mint->answer->scope.data, mint->answer->scope.len);
+    response->scope = close_text(&response->text, at);
     otok_session_id_print(&mint->session->record->id, id);
-    at = answer->text.len;
-    otok_buf_add(&answer->text, id, OTOK_SESSION_ID_CHARS);
-    answer->session_id = close_text(&answer->text, at);
+    at = response->text.len;
+    otok_buf_add(&response->text, id, OTOK_SESSION_ID_CHARS);
+    response->session_id = close_text(&response->text, at);
 }
 
 static int64_t access_expires_in_s(const otok_mint *mint)
@@ -249,25 +287,26 @@ static int64_t access_expires_in_s(const otok_mint *mint)
     return left > 0 ? left : 0;
 }
 
-static void add_response(const otok_mint *mint, struct answer *answer)
+static void add_response(const otok_mint *mint, struct response *response)
 {
     otok_buf json;
     otok_buf_init(&json, NULL, 0);
     otok_json_begin(&json);
-    if (answer->access_token.len != 0) {
-        otok_json_add_str(&json, "access_token", text_at(answer, answer->access_token));
+    if (response->access_token.len != 0) {
+        otok_json_add_str(&json, "access_token", text_at(response, response->access_token));
         otok_json_add_text(&json, "token_type", confirmed_jkt(mint) != NULL ? "DPoP" : "Bearer");
         otok_json_add_integer(&json, "expires_in", access_expires_in_s(mint));
     }
-    otok_json_add_str(&json, "refresh_token", text_at(answer, answer->offline_token));
-    if (answer->id_token.len != 0)
-        otok_json_add_str(&json, "id_token", text_at(answer, answer->id_token));
-    otok_json_add_str(&json, "scope", mint->scope);
+    otok_json_add_str(&json, "refresh_token", text_at(response, response->offline_token));
+    if (response->id_token.len != 0)
+        otok_json_add_str(&json, "id_token", text_at(response, response->id_token));
+    otok_json_add_str(&json, "scope", mint->answer->scope);
+    add_if_any(&json, "authorization_details", mint->session->body.authorization_details); /* RFC 9396 section 7 */
     otok_json_end(&json);
-    size_t at = answer->text.len;
-    otok_buf_add(&answer->text, json.data, json.len);
-    answer->response = close_text(&answer->text, at);
-    answer->text.failed |= json.failed;
+    size_t at = response->text.len;
+    otok_buf_add(&response->text, json.data, json.len);
+    response->json = close_text(&response->text, at);
+    response->text.failed |= json.failed;
     otok_buf_free(&json);
 }
 
@@ -283,23 +322,23 @@ static const char *text_in(const struct tokens_box *box, struct place place)
     return place.len != 0 ? box->text + place.at : NULL;
 }
 
-static otok_tokens *pack(const otok_mint *mint, const struct answer *answer)
+static otok_tokens *pack(const otok_mint *mint, const struct response *response)
 {
-    struct tokens_box *box = otok_calloc(1, sizeof *box + answer->text.len);
+    struct tokens_box *box = otok_calloc(1, sizeof *box + response->text.len);
     if (box == NULL)
         return NULL;
-    memcpy(box->text, answer->text.data, answer->text.len);
-    box->text_len = answer->text.len;
+    memcpy(box->text, response->text.data, response->text.len);
+    box->text_len = response->text.len;
     int64_t session_end_us = earliest(mint->idle_expires_us, mint->max_expires_us, OTOK_UNLIMITED);
     box->tokens = (otok_tokens){
         .size = sizeof box->tokens,
-        .offline_token = text_in(box, answer->offline_token),
-        .access_token = text_in(box, answer->access_token),
-        .id_token = text_in(box, answer->id_token),
-        .scope = text_in(box, answer->scope),
-        .session_id = text_in(box, answer->session_id),
-        .response_json = text_in(box, answer->response),
-        .access_expires_in_s = answer->access_token.len != 0 ? access_expires_in_s(mint) : 0,
+        .offline_token = text_in(box, response->offline_token),
+        .access_token = text_in(box, response->access_token),
+        .id_token = text_in(box, response->id_token),
+        .scope = text_in(box, response->scope),
+        .session_id = text_in(box, response->session_id),
+        .response_json = text_in(box, response->json),
+        .access_expires_in_s = response->access_token.len != 0 ? access_expires_in_s(mint) : 0,
         .offline_expires_in_s =
             session_end_us == OTOK_UNLIMITED ? OTOK_UNLIMITED : (session_end_us - mint->now_us) / OTOK_US_PER_S,
         .outcome = mint->outcome,
@@ -317,21 +356,22 @@ void otok_tokens_free(otok_tokens *tokens)
 
 int otok_tokens_mint(otok_service *service, const otok_mint *mint, otok_tokens **out, otok_error *err)
 {
-    struct answer answer = {0};
-    otok_buf_init(&answer.text, NULL, 0);
-    int rc = otok_buf_reserve(&answer.text, 4096) ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    const struct minting minting = {service, otok_service_now_keys(service), mint};
+    struct response response = {0};
+    otok_buf_init(&response.text, NULL, 0);
+    int rc = otok_buf_reserve(&response.text, 4096) ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "out of memory");
     if (rc == OTOK_OK)
-        rc = add_offline_token(service, mint, &answer, err);
+        rc = add_offline_token(&minting, &response, err);
     if (rc == OTOK_OK)
-        rc = add_signed_tokens(service, mint, &answer, err);
+        rc = add_signed_tokens(&minting, &response, err);
     if (rc == OTOK_OK) {
-        add_small_texts(mint, &answer);
-        add_response(mint, &answer);
-        *out = answer.text.failed ? NULL : pack(mint, &answer);
+        add_small_texts(mint, &response);
+        add_response(mint, &response);
+        *out = response.text.failed ? NULL : pack(mint, &response);
         if (*out == NULL)
             rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
     }
-    otok_buf_free(&answer.text);
+    otok_buf_free(&response.text);
     return rc;
 }
 
@@ -345,21 +385,32 @@ static bool is_ours(const otok_service *service, const otok_json *header, const 
            otok_json_integer(payload, "exp", &exp) && exp > otok_service_now(service) / OTOK_US_PER_S;
 }
 
-int otok_access_token_session(otok_service *service, const char *text, otok_id *id, otok_error *err)
+static bool names_session(const otok_json *payload, otok_id *session)
+{
+    char text[OTOK_SESSION_ID_CHARS + 1] = "";
+    const char *jti = otok_json_text(payload, "jti");
+    if (jti != NULL && strlen(jti) == JTI_CHARS && jti[OTOK_SESSION_ID_CHARS] == '.')
+        memcpy(text, jti, OTOK_SESSION_ID_CHARS);
+    return otok_session_id_parse(text, session);
+}
+
+int otok_access_token_read(otok_service *service, const char *text, otok_jwt **out, otok_id *session, otok_error *err)
 {
     otok_jwt *jwt;
+    *out = NULL;
     int rc = otok_jwt_parse(text, strnlen(text, OTOK_JWT_MAX + 1), &jwt, err);
     if (rc != OTOK_OK)
         return rc;
-    const char *kid = otok_json_text(jwt->header, "kid"), *jti = otok_json_text(jwt->payload, "jti");
-    const otok_signing_key *key = kid != NULL ? otok_keyring_by_kid(service->keyring, kid) : NULL;
-    char session[OTOK_SESSION_ID_CHARS + 1] = "";
-    if (jti != NULL && strlen(jti) == JTI_CHARS && jti[OTOK_SESSION_ID_CHARS] == '.')
-        memcpy(session, jti, OTOK_SESSION_ID_CHARS);
-    if (key == NULL || !is_ours(service, jwt->header, jwt->payload) || !otok_session_id_parse(session, id))
-        rc = otok_fail(err, OTOK_E_TOKEN_INVALID, "not an access token of this service");
-    else
-        rc = otok_jwt_verify(jwt, text, key->pkey, err);
-    otok_jwt_free(jwt);
-    return rc;
+    const char *kid = otok_json_text(jwt->header, "kid");
+    const otok_signing_key *key = NULL;
+    if (kid != NULL && is_ours(service, jwt->header, jwt->payload) && names_session(jwt->payload, session))
+        key = otok_service_signing_key(service, kid);
+    rc = key != NULL ? otok_jwt_verify(jwt, text, key->pkey, err)
+                     : otok_fail(err, OTOK_E_TOKEN_INVALID, "not an access token of this service");
+    if (rc != OTOK_OK) {
+        otok_jwt_free(jwt);
+        return rc;
+    }
+    *out = jwt;
+    return OTOK_OK;
 }

@@ -708,8 +708,8 @@ static int call_service_open(stage *s)
 static void service_works(stage *s)
 {
     ck_assert_ptr_nonnull(s->service);
-    ck_assert_ptr_nonnull(s->service->active);
-    ck_assert_ptr_nonnull(s->service->at_header);
+    ck_assert_ptr_nonnull(otok_service_now_keys(s->service)->active);
+    ck_assert_ptr_nonnull(otok_service_now_keys(s->service)->at_header);
 }
 
 static void new_directory(stage *s)

@@ -2,7 +2,7 @@
  * fuzz_record.c - bytes out of a database, which anybody may have edited: a body or a head is refused, or is exactly
  * what would be printed for what was read; and no seal fits it but its own (K7).
  *
- * An input is a body whole, a session's head in its first 24 bytes, a cutoff's head in its first 16.
+ * An input is a body whole, and a head in its first 24 bytes.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,17 +25,6 @@ static void a_head_is_printed_as_it_was_parsed(const uint8_t *data, size_t size)
     fuzz_must(size == OTOK_HEAD_SIZE, "a head has one size");
     otok_head_print(&head, again);
     fuzz_must(memcmp(again, data, sizeof again) == 0, "a head is printed as it was parsed");
-}
-
-static void a_cutoff_head_is_printed_as_it_was_parsed(const uint8_t *data, size_t size)
-{
-    otok_cutoff_head head;
-    uint8_t again[OTOK_CUTOFF_HEAD_SIZE];
-    if (!otok_cutoff_head_parse((otok_str){data, size}, &head))
-        return;
-    fuzz_must(size == OTOK_CUTOFF_HEAD_SIZE, "a cutoff's head has one size");
-    otok_cutoff_head_print(&head, again);
-    fuzz_must(memcmp(again, data, sizeof again) == 0, "a cutoff's head is printed as it was parsed");
 }
 
 static otok_seal_scope anybody(void)
@@ -84,7 +73,6 @@ static void a_body_is_printed_as_it_was_parsed(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     a_head_is_printed_as_it_was_parsed(data, size < OTOK_HEAD_SIZE ? size : OTOK_HEAD_SIZE);
-    a_cutoff_head_is_printed_as_it_was_parsed(data, size < OTOK_CUTOFF_HEAD_SIZE ? size : OTOK_CUTOFF_HEAD_SIZE);
     a_body_is_printed_as_it_was_parsed(data, size);
     return 0;
 }

@@ -1,0 +1,283 @@
+/*
+ * outbox.c - events as records, in the commit of what they tell of (E2).
+ *
+ * One record holds the events of one commit.  They are found by an index of their realm in the order of time, and removed once
+ * they are acknowledged.  When there are too many, a marker stands for what is missing: every commit that leaves its events out
+ * asserts that the marker is there, so whoever removes it before he compares misses nothing.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_LIMIT = 100, LIMIT_BOUND = 1000, TIME_SIZE = 6 };
+
+/* ------------------------------------------------------------------------------------------------------------- writing */
+
+int otok_outbox_begin(otok_service *service, otok_outbox *outbox, otok_error *err)
+{
+    uint64_t held = 0;
+    *outbox = (otok_outbox){0};
+    int rc =
+        otok_index_of(service, OTOK_RECORD_EVENT, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, &outbox->key, err);
+    if (rc == OTOK_OK)
+        rc = otok_store_count(service->store, &outbox->key, &held, err);
+    if (rc == OTOK_OK && held < service->outbox_limit)
+        outbox->room = service->outbox_limit - held;
+    if (rc == OTOK_OK)
+        rc = otok_name_id(service, "otok-outbox-overflow", (otok_str){0}, &outbox->overflow_id, err);
+    if (rc == OTOK_OK && outbox->room < OTOK_BULK) /* it may run out before the end of this commit */
+        rc = otok_record_fetch(service, &outbox->overflow_id, &outbox->overflow, err);
+    return rc;
+}
+
+void otok_outbox_end(otok_outbox *outbox)
+{
+    otok_record_free(outbox->overflow);
+    outbox->overflow = NULL;
+}
+
+/* A new record of events; `told` has whose they are. */
+static int fill_record(otok_service *service, const otok_event *event, otok_outbox_entry *entry, otok_error *err)
+{
+    otok_record *record = &entry->record;
+    *record = (otok_record){
+        .size = sizeof *record,
+        .kind = OTOK_RECORD_EVENT,
+        .created_us = event->time_us,
+        .sweep_us = event->time_us,
+        .keys = entry->keys,
+        .realm = service->realm,
+        .subject = otok_str_of(event->subject),
+        .client = otok_str_of(event->client_id),
+        .body = {entry->body.data, entry->body.len},
+    };
+    int rc = otok_names_of_owner(service, OTOK_RECORD_EVENT, record->subject, record->client, entry->keys,
+                                 &record->nkeys, err);
+    entry->write = (otok_write){OTOK_WRITE_INSERT, 0, record};
+    return rc == OTOK_OK ? otok_random(&record->version, sizeof record->version, err) : rc;
+}
+
+static int draw_id(otok_record *record, otok_error *err)
+{
+    otok_put_u48(record->id.bytes, (uint64_t)(record->created_us / OTOK_US_PER_MS));
+    return otok_random(record->id.bytes + TIME_SIZE, sizeof record->id.bytes - TIME_SIZE, err);
+}
+
+static int print_events(const otok_service *service, const otok_change *change, otok_outbox_entry *entry,
+                        otok_error *err)
+{
+    otok_told *told = otok_calloc(change->nnotices, sizeof *told);
+    otok_event *events = otok_calloc(change->nnotices, sizeof *events);
+    int rc = told != NULL && events != NULL ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    for (size_t i = 0; rc == OTOK_OK && i < change->nnotices; i++) {
+        otok_notice_complete(service, &change->notices[i], &told[i]);
+        events[i] = told[i].event;
+    }
+    if (rc == OTOK_OK)
+        rc = otok_events_print(events, change->nnotices, &entry->body, err);
+    otok_free(told);
+    otok_free(events);
+    return rc;
+}
+
+static int enter_events(otok_service *service, const otok_change *change, otok_outbox_entry *entry, otok_error *err)
+{
+    otok_notice_complete(service, &change->notices[0], &entry->first);
+    int rc = print_events(service, change, entry, err);
+    if (rc == OTOK_OK)
+        rc = fill_record(service, &entry->first.event, entry, err);
+    entry->held = true;
+    return rc == OTOK_OK ? draw_id(&entry->record, err) : rc;
+}
+
+static int enter_overflow(otok_service *service, const otok_outbox *outbox, otok_outbox_entry *entry, otok_error *err)
+{
+    if (outbox->overflow != NULL) {
+        entry->write = (otok_write){OTOK_WRITE_ASSERT, outbox->overflow->version, outbox->overflow};
+        return OTOK_OK;
+    }
+    const otok_notice overflow = {.event.type = OTOK_EVENT_OUTBOX_OVERFLOW};
+    otok_notice_complete(service, &overflow, &entry->first);
+    int rc = otok_events_print(&entry->first.event, 1, &entry->body, err);
+    if (rc == OTOK_OK)
+        rc = fill_record(service, &entry->first.event, entry, err);
+    entry->record.id = outbox->overflow_id;
+    return rc;
+}
+
+int otok_outbox_enter(otok_service *service, otok_outbox *outbox, const otok_change *change, otok_outbox_entry *entry,
+                      otok_error *err)
+{
+    otok_buf_init(&entry->body, NULL, 0);
+    if (outbox->room == 0)
+        return enter_overflow(service, outbox, entry, err);
+    outbox->room--;
+    return enter_events(service, change, entry, err);
+}
+
+void otok_outbox_entry_free(otok_outbox_entry *entry)
+{
+    otok_buf_free(&entry->body);
+}
+
+void otok_event_id_print(const otok_id *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1])
+{
+    otok_session_id_print(record, out);
+    (void)snprintf(out + OTOK_SESSION_ID_CHARS, OTOK_EVENT_ID_CHARS - OTOK_SESSION_ID_CHARS + 1, ".%zu", n % 100);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- reading */
+
+/* An event and its texts, in one piece of memory. */
+struct event_box {
+    otok_event event;
+    char id[OTOK_EVENT_ID_CHARS + 1];
+    char text[];
+};
+
+struct batch_box {
+    otok_outbox_batch batch;
+    otok_rows rows;
+    const otok_event **events;
+    size_t room;
+    const otok_service *service;
+    size_t at; /* the row that is being read, and which of its events */
+    size_t nth;
+};
+
+void otok_outbox_batch_free(otok_outbox_batch *batch)
+{
+    struct batch_box *box = (struct batch_box *)(void *)batch;
+    if (box == NULL)
+        return;
+    for (size_t i = 0; i < box->batch.count; i++)
+        otok_free((void *)(uintptr_t)box->events[i]);
+    otok_free(box->events);
+    otok_rows_free(&box->rows);
+    otok_free(box);
+}
+
+static void keep(const char **text, char **at)
+{
+    size_t size = *text != NULL ? strlen(*text) + 1 : 0;
+    if (size == 0)
+        return;
+    memcpy(*at, *text, size);
+    *text = *at;
+    *at += size;
+}
+
+static struct event_box *copy_event(const struct batch_box *batch, const otok_event *event)
+{
+    const char *const texts[] = {batch->service->realm_text, event->session_id, event->subject,
+                                 event->client_id,           event->sid,        event->ip,
+                                 event->user_agent,          event->scope};
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        size += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
+    struct event_box *box = otok_malloc(sizeof *box + size);
+    if (box == NULL)
+        return NULL;
+    box->event = *event;
+    box->event.size = sizeof box->event;
+    box->event.realm = batch->service->realm_text;
+    char *at = box->text;
+    keep(&box->event.realm, &at);
+    keep(&box->event.session_id, &at);
+    keep(&box->event.subject, &at);
+    keep(&box->event.client_id, &at);
+    keep(&box->event.sid, &at);
+    keep(&box->event.ip, &at);
+    keep(&box->event.user_agent, &at);
+    keep(&box->event.scope, &at);
+    otok_event_id_print(&batch->rows.records[batch->at]->id, batch->nth, box->id);
+    box->event.event_id = box->id;
+    return box;
+}
+
+static int add_event(void *arg, const otok_event *event)
+{
+    struct batch_box *box = arg;
+    if (box->batch.count == box->room) {
+        size_t room = box->room != 0 ? box->room * 2 : DEFAULT_LIMIT;
+        const otok_event **more = otok_realloc(box->events, room * sizeof *more);
+        if (more == NULL)
+            return OTOK_E_NOMEM;
+        box->events = more;
+        box->room = room;
+    }
+    struct event_box *copy = copy_event(box, event);
+    if (copy == NULL)
+        return OTOK_E_NOMEM;
+    box->events[box->batch.count++] = &copy->event;
+    box->nth++;
+    return OTOK_OK;
+}
+
+static int read_rows(struct batch_box *box, otok_error *err)
+{
+    int rc = OTOK_OK;
+    for (box->at = 0; rc == OTOK_OK && box->at < box->rows.n; box->at++) {
+        box->nth = 0;
+        rc = otok_events_parse(box->rows.records[box->at]->body, add_event, box, err);
+        if (rc ==
+            OTOK_E_FORMAT) /* what this version cannot read is missing too, and must not stand in the way of the rest */
+            rc = add_event(box, &(otok_event){.type = OTOK_EVENT_OUTBOX_OVERFLOW,
+                                              .time_us = box->rows.records[box->at]->created_us});
+        if (rc == OTOK_E_NOMEM)
+            rc = otok_fail(err, rc, "out of memory");
+    }
+    box->batch.events = box->events;
+    return rc;
+}
+
+int otok_outbox_read(otok_service *service, uint32_t limit, otok_outbox_batch **out, otok_error *err)
+{
+    otok_scan scan = {.size = sizeof scan, .limit = limit != 0 ? limit : DEFAULT_LIMIT};
+    if (service == NULL || out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
+    *out = NULL;
+    if (limit > LIMIT_BOUND)
+        return otok_fail(err, OTOK_E_INVALID, "limit is more than %d", LIMIT_BOUND);
+    struct batch_box *box = otok_calloc(1, sizeof *box);
+    if (box == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    box->service = service;
+    box->batch.size = sizeof box->batch;
+    box->rows.until_us = INT64_MAX;
+    int rc = otok_index_of(service, OTOK_RECORD_EVENT, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, &scan.key, err);
+    if (rc == OTOK_OK)
+        rc = otok_rows_scan(service, &scan, &box->rows, err);
+    if (rc == OTOK_OK)
+        rc = read_rows(box, err);
+    if (rc != OTOK_OK) {
+        otok_outbox_batch_free(&box->batch);
+        return rc;
+    }
+    *out = &box->batch;
+    return OTOK_OK;
+}
+
+/* An event's record never changes, so a conflict means that another reader was here. */
+int otok_outbox_acknowledge(otok_service *service, const otok_outbox_batch *batch, otok_error *err)
+{
+    const struct batch_box *box = (const struct batch_box *)(const void *)batch;
+    if (service == NULL || batch == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "batch");
+    int rc = OTOK_OK;
+    for (size_t at = 0; rc == OTOK_OK && at < box->rows.n; at += OTOK_BULK) {
+        otok_write writes[OTOK_BULK];
+        otok_change changes[OTOK_BULK] = {0};
+        size_t n = box->rows.n - at < OTOK_BULK ? box->rows.n - at : OTOK_BULK;
+        for (size_t i = 0; i < n; i++) {
+            const otok_record *record = box->rows.records[at + i];
+            writes[i] = (otok_write){OTOK_WRITE_DELETE, record->version, record};
+            changes[i] = (otok_change){.writes = &writes[i], .nwrites = 1};
+        }
+        rc = otok_changes_commit(service, changes, n, err);
+    }
+    return rc;
+}
