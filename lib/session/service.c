@@ -133,22 +133,23 @@ static int copy_texts(otok_service *service, const otok_config *config, otok_err
     return OTOK_OK;
 }
 
-/* Store and keyring, of which the service holds a reference each. */
-static int open_parts(otok_service *service, const otok_config *config, otok_store *store, otok_keyring **keyring,
-                      otok_error *err)
+/* The service's store, and the keyring that it begins with; a reference of each. */
+static int open_parts(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring,
+                      otok_keyring **held, otok_error *err)
 {
-    if (store == NULL && *keyring == NULL)
-        return open_directory(config, &service->store, keyring, err);
-    if (store == NULL || *keyring == NULL)
+    if (store == NULL && keyring == NULL)
+        return open_directory(config, &service->store, held, err);
+    if (store == NULL || keyring == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", store == NULL ? "store" : "keyring");
     service->store = otok_store_ref(store);
-    (void)otok_keyring_ref(*keyring);
+    *held = otok_keyring_ref(keyring);
     return OTOK_OK;
 }
 
 static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring,
                 otok_error *err)
 {
+    otok_keyring *held = NULL;
     service->user = config->user;
     service->outbox_limit = config->outbox_limit;
     int64_t deadline_ms = config->deadline_ms != 0 ? config->deadline_ms : DEADLINE_MS;
@@ -159,11 +160,10 @@ static int fill(otok_service *service, const otok_config *config, otok_store *st
     if (rc == OTOK_OK)
         rc = otok_counters_new(&service->counters, err);
     if (rc == OTOK_OK)
-        rc = open_parts(service, config, store, &keyring, err);
-    if (rc != OTOK_OK)
-        return rc;
-    rc = otok_key_cell_new(service, keyring, &service->keys, err);
-    otok_keyring_free(keyring);
+        rc = open_parts(service, config, store, keyring, &held, err);
+    if (rc == OTOK_OK)
+        rc = otok_key_cell_new(service, held, &service->keys, err);
+    otok_keyring_free(held);
     return rc;
 }
 
