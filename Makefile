@@ -181,7 +181,7 @@ ASAN      = $(SANITIZE) -fsanitize=address,undefined
 TSAN      = $(SANITIZE) -fsanitize=thread
 FUZZ      = $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
 
-.PHONY: check-asan check-tsan check-valgrind check-crash check-million check-stress cover fuzz fuzz-run
+.PHONY: check-asan check-tsan check-valgrind check-crash check-million check-stress check-linear cover fuzz fuzz-run
 check-asan: ## the same under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='CK_TIMEOUT_MULTIPLIER=5 LIMIT=900 $(RUN)' check
 
@@ -208,6 +208,10 @@ STRESS_SECONDS = 10
 STRESS_THREADS = 64
 check-stress: $(BUILD)/tests/fault/stress_refresh ## threads refreshing one token: one generation an answer, nobody refused
 	@$< $(STRESS_SECONDS) $(STRESS_THREADS)
+
+LINEAR_HISTORIES = 10000
+check-linear: $(BUILD)/tests/fault/linear ## random histories of 8 clients, on every store: each linearizable (LINEAR_HISTORIES=10000)
+	@$< $(LINEAR_HISTORIES)
 
 cover: ## line and branch coverage of each library file (COVER_STRICT=1: fail where 100% is promised)
 	@find $(BUILD)/cover -name '*.gcda' -delete 2>/dev/null; true

@@ -1,6 +1,7 @@
 /*
  * check_issue.c - what a grant becomes: kinds of grant, audience, extra claims, label and peer, sender constraint,
- * durability. What the tokens hold: check_issue_tokens.c.  What is refused as malformed: check_badinput.c.
+ * the host's word, durability.  What the tokens hold: check_issue_tokens.c.  What is refused as malformed:
+ * check_badinput.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,6 +13,7 @@
 
 #include "support/claims.h"
 #include "support/records.h"
+#include "support/watch.h"
 
 static otok_session *session_of(test_fixture *f, const char *session_id)
 {
@@ -166,8 +168,11 @@ END_TEST
 /* I3 */
 START_TEST(reserved_claim_names_are_refused)
 {
-    static const char *const names[] = {"iss",       "sub",   "aud",       "exp", "nbf", "iat", "jti",
-                                        "client_id", "scope", "auth_time", "acr", "amr", "cnf"};
+    static const char *const names[] = {"iss",    "sub",       "aud",   "exp",       "nbf",    "iat",
+                                        "jti",    "client_id", "scope", "auth_time", "acr",    "amr",
+                                        "cnf",    "sid",       "act",   "nonce",     "azp",    "at_hash",
+                                        "c_hash", "s_hash",    "typ",   "token_use", "events", "authorization_details",
+                                        "active", "token_type"};
     test_fixture *f = test_open(TEST_MEMORY);
     otok_grant grant = test_grant(NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -383,8 +388,149 @@ START_TEST(issue_is_told_with_who_and_where)
 }
 END_TEST
 
+/* I3, P3: what the policy does not have is not issued. */
+START_TEST(client_and_binding_that_the_policy_refuses_are_refused)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_peer peer = test_peer(TEST_JKT, NULL, NULL, NULL);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    f->policy.public_clients = OTOK_OFF;
+    test_reopen_service(f);
+    test_not_granted(f, &grant, OTOK_E_UNAUTHORIZED_CLIENT, "public");
+    grant.client_type = OTOK_CLIENT_CONFIDENTIAL;
+    (void)test_granted(f, &grant);
+    f->policy.sender_constraint = OTOK_ON;
+    test_reopen_service(f);
+    test_not_granted(f, &grant, OTOK_E_SENDER, "constraint");
+    grant.binding = OTOK_BINDING_DPOP;
+    grant.peer = &peer;
+    (void)test_granted(f, &grant);
+    test_end(f);
+}
+END_TEST
+
+/* I2, V3: "a session issued afterwards is later than the cutoff", whatever the clock of the node that set it; by kind. */
+START_TEST(session_is_later_than_every_cutoff_that_applies)
+{
+    test_fixture *f = test_open(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL), sso = test_filter(NULL, NULL, "sso");
+    int64_t ahead_us = f->now_us + 3600 * OTOK_US_PER_S, cutoff_us = 0;
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    grant.sid = "sso";
+    for (int32_t kind = OTOK_SESSION_OFFLINE; kind <= OTOK_SESSION_LOGIN; kind++) {
+        grant.kind = kind;
+        const otok_tokens *before = test_granted(f, &grant);
+        test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &sso, ahead_us + 1, NULL, NULL));
+        test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &alice, ahead_us, &cutoff_us, NULL));
+        const otok_tokens *after = test_granted(f, &grant);
+        otok_session *session = session_of(f, after->session_id);
+        ck_assert_int_eq(session->started_us, f->now_us);
+        ck_assert_int_eq(session->state, OTOK_OK);
+        otok_session_free(session);
+        test_dead(f, before->offline_token, OTOK_E_TOKEN_REVOKED);
+        (void)test_next(f, after->offline_token);
+        ahead_us += OTOK_US_PER_S;
+    }
+    test_end(f);
+}
+END_TEST
+
+/* I7: what ends login-bound sessions only neither ends an offline one nor moves it. */
+START_TEST(login_cutoff_is_for_sessions_of_a_login)
+{
+    test_fixture *f = test_open(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    otok_grant offline = test_grant(NULL, NULL, NULL), login = offline;
+    login.kind = OTOK_SESSION_LOGIN;
+    login.sid = "sso";
+    const otok_tokens *kept = test_granted(f, &offline), *ended = test_granted(f, &login);
+    test_assert_code(OTOK_OK, otok_logout(f->service, &alice, 0, NULL, NULL));
+    (void)test_next(f, kept->offline_token);
+    test_dead(f, ended->offline_token, OTOK_E_TOKEN_UNKNOWN);
+    login.sid = "sso-2";
+    const otok_tokens *born[] = {test_granted(f, &offline), test_granted(f, &login)};
+    for (size_t i = 0; i < 2; i++) {
+        otok_record *record = test_session_record(f->store, born[i]->session_id);
+        ck_assert_int_eq(record->created_us > f->now_us, i == 1);
+        otok_record_free(record);
+        (void)test_next(f, born[i]->offline_token);
+    }
+    test_end(f);
+}
+END_TEST
+
+static struct {
+    int32_t purpose;
+    uint32_t attempts;
+    char ip[32];
+    int fails;
+    bool narrows;
+} asked;
+
+static int authorize(void *user, const otok_use *use, otok_answer *answer)
+{
+    (void)user;
+    asked.purpose = use->purpose;
+    asked.attempts = use->attempt;
+    (void)snprintf(asked.ip, sizeof asked.ip, "%s", use->peer->ip != NULL ? use->peer->ip : "");
+    return asked.narrows ? otok_answer_set_scope(answer, "openid offline_access") : asked.fails;
+}
+
+/* R5: what it narrows is the access token's; the session keeps what was granted. */
+START_TEST(host_is_asked_before_a_session_begins)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_peer peer = test_peer(NULL, NULL, "192.0.2.3", NULL);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    memset(&asked, 0, sizeof asked);
+    grant.peer = &peer;
+    f->callbacks.authorize = authorize;
+    test_reopen_service(f);
+    asked.fails = 1;
+    test_not_granted(f, &grant, OTOK_E_CALLBACK, "authorize");
+    asked.fails = 0;
+    asked.narrows = true;
+    const otok_tokens *tokens = test_granted(f, &grant);
+    ck_assert_int_eq(asked.purpose, OTOK_PURPOSE_ISSUE);
+    ck_assert_uint_eq(asked.attempts, 1);
+    ck_assert_str_eq(asked.ip, "192.0.2.3");
+    ck_assert_str_eq(tokens->scope, "openid offline_access");
+    otok_session *session = session_of(f, tokens->session_id);
+    ck_assert_str_eq(session->scope, "openid offline_access profile");
+    otok_session_free(session);
+    test_end(f);
+}
+END_TEST
+
+/* R5: "may be asked again after a conflict", and is told so. */
+START_TEST(host_is_asked_again_when_others_were_faster)
+{
+    test_watch watch;
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    memset(&asked, 0, sizeof asked);
+    f->callbacks.authorize = authorize;
+    test_watch_fixture(&watch, f);
+    test_watch_fail(&watch, 1, TEST_CALL_COMMIT, OTOK_E_CONFLICT, false);
+    (void)test_granted(f, &grant);
+    ck_assert_uint_eq(asked.attempts, 2);
+    test_watch_fail(&watch, 1, TEST_CALL_COMMIT, OTOK_E_CONFLICT, false);
+    watch.on_and_on = true;
+    otok_tokens *tokens = NULL;
+    test_assert_code(OTOK_E_CONFLICT, otok_issue(f->service, &grant, &tokens, NULL));
+    ck_assert_ptr_null(tokens);
+    ck_assert_uint_eq(asked.attempts, OTOK_ATTEMPTS);
+    test_end(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+    tcase_add_test(tcase, client_and_binding_that_the_policy_refuses_are_refused);
+    tcase_add_loop_test(tcase, session_is_later_than_every_cutoff_that_applies, TEST_MEMORY, TEST_LMDB + 1);
+    tcase_add_loop_test(tcase, login_cutoff_is_for_sessions_of_a_login, TEST_MEMORY, TEST_LMDB + 1);
+    tcase_add_test(tcase, host_is_asked_before_a_session_begins);
+    tcase_add_test(tcase, host_is_asked_again_when_others_were_faster);
     tcase_add_test(tcase, session_is_issued_for_each_grant_type_and_keeps_it);
     tcase_add_test(tcase, two_sessions_of_one_subject_and_client_share_nothing);
     tcase_add_test(tcase, issued_token_works_after_a_restart);

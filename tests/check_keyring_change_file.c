@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-/* link: -Wl,--wrap=flock,--wrap=fchmod,--wrap=fstat,--wrap=otok_malloc,--wrap=otok_calloc,--wrap=otok_realloc */
+/* link: -Wl,--wrap=flock,--wrap=fchmod,--wrap=fstat,--wrap=fsync,--wrap=read,--wrap=write */
+/* link: -Wl,--wrap=otok_malloc,--wrap=otok_calloc,--wrap=otok_realloc */
 #include "keys/keys.h"
 #include "support/crew.h"
 #include "support/fixture.h"
@@ -38,7 +39,9 @@ static void assert_fails(int rc, int expected, const char *word)
 /* ---- what the tests make fail ---- */
 
 static struct {
-    int flock_errno, flock_times, fchmod_errno, fstat_errno; /* of the next calls; 0: they work */
+    int flock_errno, flock_times, fchmod_errno, fstat_errno, fsync_errno; /* of the next calls; 0: they work */
+    bool interrupted;                                                     /* the next read or write */
+    int io_errno;                                                         /* and the one after it */
 } failing;
 
 static struct {
@@ -52,6 +55,12 @@ int __real_fchmod(int fd, mode_t mode);
 int __wrap_fchmod(int fd, mode_t mode);
 int __real_fstat(int fd, struct stat *st);
 int __wrap_fstat(int fd, struct stat *st);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+ssize_t __real_read(int fd, void *out, size_t len);
+ssize_t __wrap_read(int fd, void *out, size_t len);
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
 void *__real_otok_malloc(size_t size);
 void *__wrap_otok_malloc(size_t size);
 void *__real_otok_calloc(size_t count, size_t size);
@@ -82,6 +91,35 @@ int __wrap_fstat(int fd, struct stat *st)
         return __real_fstat(fd, st);
     errno = failing.fstat_errno;
     return -1;
+}
+
+int __wrap_fsync(int fd)
+{
+    if (failing.fsync_errno == 0)
+        return __real_fsync(fd);
+    errno = failing.fsync_errno;
+    return -1;
+}
+
+static bool io_fails(void)
+{
+    if (!failing.interrupted && failing.io_errno == 0) /* nothing is written here: threads come by */
+        return false;
+    errno = failing.interrupted ? EINTR : failing.io_errno;
+    if (!failing.interrupted)
+        failing.io_errno = 0;
+    failing.interrupted = false;
+    return true;
+}
+
+ssize_t __wrap_read(int fd, void *out, size_t len)
+{
+    return io_fails() ? -1 : __real_read(fd, out, len);
+}
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    return io_fails() ? -1 : __real_write(fd, data, len);
 }
 
 static bool is_refused(void)
@@ -254,6 +292,7 @@ START_TEST(change_that_fails_leaves_file_and_lock_as_they_were)
     save_new(NULL);
     otok_keyring *keyring = load(NULL);
     assert_fails(otok_keyring_change_file(NULL, NULL, &drop, &out, &err), OTOK_E_INVALID, "path");
+    assert_fails(otok_keyring_load(path, NULL, NULL, &err), OTOK_E_INVALID, "out");
     assert_fails(otok_keyring_change_file(path, "", &drop, &out, &err), OTOK_E_INVALID, "token_keys_path");
     assert_fails(otok_keyring_change_file(path, path, &drop, &out, &err), OTOK_E_INVALID, "token_keys_path");
     assert_fails(otok_keyring_change_file(path, NULL, NULL, &out, &err), OTOK_E_INVALID, "otok_key_change");
@@ -289,6 +328,47 @@ START_TEST(step_that_cannot_be_written_is_not_taken)
     ck_assert_int_eq(status, 0);
     assert_unchanged(keyring);
     otok_keyring_free(change_file(NULL, step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL)));
+    otok_keyring_free(keyring);
+}
+END_TEST
+
+START_TEST(failures_of_the_disk_are_told)
+{
+    otok_key_change change = step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL);
+    save_new(NULL);
+    otok_keyring *keyring = load(NULL), *none;
+    failing.fchmod_errno = EPERM;
+    assert_fails(otok_keyring_save(keyring, path, NULL, &err), OTOK_E_PERMISSION, "made private");
+    failing.fchmod_errno = 0;
+    failing.fsync_errno = EIO;
+    assert_fails(otok_keyring_change_file(path, NULL, &change, NULL, &err), OTOK_E_IO, "synced");
+    assert_fails(otok_folder_sync(path, &err), OTOK_E_IO, folder);
+    failing.fsync_errno = 0;
+    failing.interrupted = true;
+    failing.io_errno = EIO;
+    assert_fails(otok_keyring_load(path, NULL, &none, &err), OTOK_E_IO, "read");
+    ck_assert_ptr_null(none);
+    failing.interrupted = true;
+    failing.io_errno = ENOSPC;
+    assert_fails(otok_keyring_save(keyring, path, NULL, &err), OTOK_E_FULL, "written");
+    assert_unchanged(keyring);
+    failing.interrupted = true;
+    ok(otok_keyring_save(keyring, path, NULL, &err));
+    otok_keyring_free(keyring);
+}
+END_TEST
+
+/* Else the signing keys would take the place of the MAC keys. */
+START_TEST(two_names_of_one_file_are_refused)
+{
+    char other[4300];
+    otok_key_change change = step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL);
+    save_new(NULL);
+    otok_keyring *keyring = load(NULL);
+    (void)snprintf(other, sizeof other, "%s/./keyring.json", folder);
+    assert_fails(otok_keyring_save(keyring, path, other, &err), OTOK_E_INVALID, "token_keys_path");
+    assert_fails(otok_keyring_change_file(path, other, &change, NULL, &err), OTOK_E_KEY, "MAC key");
+    assert_unchanged(keyring);
     otok_keyring_free(keyring);
 }
 END_TEST
@@ -545,6 +625,28 @@ START_TEST(reload_reads_what_has_changed_and_nothing_else)
 }
 END_TEST
 
+/* Restored from a backup, over the old one, with the old one's size and time. */
+START_TEST(file_written_in_place_with_its_old_time_has_changed)
+{
+    otok_keyring *again;
+    struct stat before, now;
+    save_new(NULL);
+    otok_keyring *keyring = load(NULL);
+    int fd = open(path, O_RDWR);
+    ck_assert_int_eq(fstat(fd, &before), 0);
+    do { /* until the clock of the file system has moved */
+        const struct timespec times[] = {before.st_atim, before.st_mtim};
+        ck_assert_int_eq(futimens(fd, times), 0);
+        ck_assert_int_eq(fstat(fd, &now), 0);
+    } while (now.st_ctim.tv_sec == before.st_ctim.tv_sec && now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+    ok(otok_keyring_reload(keyring, &again, &err));
+    ck_assert_ptr_nonnull(again);
+    (void)close(fd);
+    otok_keyring_free(again);
+    otok_keyring_free(keyring);
+}
+END_TEST
+
 START_TEST(reload_of_a_file_that_is_gone_or_damaged_fails)
 {
     save_new(NULL);
@@ -629,7 +731,7 @@ START_TEST(folder_whose_name_is_too_long_is_not_synced)
     static char name[5000];
     memset(name, '/', sizeof name - 2);
     name[sizeof name - 2] = 'k';
-    assert_fails(otok_folder_sync(name, &err), OTOK_E_IO, "synced");
+    ck_assert_int_eq(otok_folder_sync(name, &err), OTOK_E_IO);
     ck_assert_int_eq(err.system_errno, ENAMETOOLONG);
     assert_fails(otok_folder_sync("/no/such/folder/file", &err), OTOK_E_NOT_FOUND, "/no/such/folder/");
     ok(otok_folder_sync("/tmp/", &err));
@@ -690,6 +792,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, external_key_comes_into_a_file_and_out_of_it);
     tcase_add_test(tcase, change_that_fails_leaves_file_and_lock_as_they_were);
     tcase_add_test(tcase, step_that_cannot_be_written_is_not_taken);
+    tcase_add_test(tcase, failures_of_the_disk_are_told);
+    tcase_add_test(tcase, two_names_of_one_file_are_refused);
     tcase_add_test(tcase, lock_that_is_not_ours_alone_is_refused);
     tcase_add_test(tcase, lock_is_private_whatever_the_umask);
     tcase_add_test(tcase, lock_survives_signals_and_tells_of_failures);
@@ -698,6 +802,7 @@ static void add_tests(TCase *tcase)
     tcase_add_loop_test(tcase, threads_that_add_keys_at_once_lose_none, 0, 2);
     tcase_add_loop_test(tcase, killed_while_changing_leaves_a_whole_keyring_and_no_lock, 0, 2);
     tcase_add_test(tcase, reload_reads_what_has_changed_and_nothing_else);
+    tcase_add_test(tcase, file_written_in_place_with_its_old_time_has_changed);
     tcase_add_test(tcase, reload_of_a_file_that_is_gone_or_damaged_fails);
     tcase_add_test(tcase, keyring_of_no_file_is_not_reloaded);
     tcase_add_test(tcase, keyring_that_was_opened_knows_its_file);

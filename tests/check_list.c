@@ -42,7 +42,9 @@ static void assert_same_session(const otok_session *a, const otok_session *b)
                                     {a->start_ip, b->start_ip},
                                     {a->start_user_agent, b->start_user_agent},
                                     {a->last_ip, b->last_ip},
-                                    {a->last_user_agent, b->last_user_agent}};
+                                    {a->last_user_agent, b->last_user_agent},
+                                    {a->sub, b->sub},
+                                    {a->notes, b->notes}};
     const int64_t numbers[][2] = {{a->grant_type, b->grant_type},
                                   {a->binding, b->binding},
                                   {a->started_us, b->started_us},
@@ -51,7 +53,9 @@ static void assert_same_session(const otok_session *a, const otok_session *b)
                                   {a->idle_expires_us, b->idle_expires_us},
                                   {a->max_expires_us, b->max_expires_us},
                                   {a->generation, b->generation},
-                                  {a->retries, b->retries}};
+                                  {a->retries, b->retries},
+                                  {a->state, b->state},
+                                  {a->kind, b->kind}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         ck_assert_pstr_eq(texts[i][0], texts[i][1]);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -114,6 +118,9 @@ START_TEST(row_of_a_new_session_has_every_field)
     ck_assert_int_eq(s->max_expires_us, TEST_START_US + 90 * DAY_US);
     ck_assert_uint_eq(s->generation, 0);
     ck_assert_uint_eq(s->retries, 0);
+    ck_assert_int_eq(s->state, OTOK_OK);
+    ck_assert_int_eq(s->kind, OTOK_SESSION_OFFLINE);
+    ck_assert_str_eq(s->sub, "alice");
     otok_session_free(s);
     test_close(f);
 }
@@ -329,6 +336,129 @@ START_TEST(get_shows_dead_sessions_too)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------------- what nobody can tell */
+
+/* A policy of one client: what client_policy answers for "broken". */
+static int failing_policy(test_fixture *f, const char *client_id, otok_policy *policy)
+{
+    (void)f;
+    (void)policy;
+    return strcmp(client_id, "broken") == 0 ? -1 : 0;
+}
+
+static int nonsense_policy(test_fixture *f, const char *client_id, otok_policy *policy)
+{
+    (void)f;
+    if (strcmp(client_id, "broken") == 0)
+        policy->idle_timeout_s = -1;
+    return 0;
+}
+
+/* The row of the session with that id; NULL when the page has none. */
+static const otok_session *row_of(const otok_page *page, const char *session_id)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        if (strcmp(page->sessions[i]->session_id, session_id) == 0)
+            return page->sessions[i];
+    }
+    return NULL;
+}
+
+/*
+ * Q1, Q4: one client whose policy cannot be told hides nobody's sessions, and its own are shown as what they are: not as live, nor
+ * not at all.
+ */
+START_TEST(client_whose_policy_fails_spoils_no_list)
+{
+    static int (*const policies[])(test_fixture *, const char *, otok_policy *) = {failing_policy, nonsense_policy};
+    static const int codes[] = {OTOK_E_CALLBACK, OTOK_E_POLICY};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        otok_error err;
+        uint64_t n = 77;
+        test_fixture *f = test_open(_i);
+        otok_filter alice = test_filter("alice", NULL, NULL), phone = test_filter(NULL, "phone", NULL);
+        test_held good = test_hold(f, "alice", "phone"), broken = test_hold(f, "alice", "broken");
+        f->client_policy = policies[i];
+        otok_page *page = first_page(f, &alice);
+        ck_assert_uint_eq(page->count, 2);
+        ck_assert_int_eq(row_of(page, good.session_id)->state, OTOK_OK);
+        const otok_session *row = row_of(page, broken.session_id);
+        ck_assert_int_eq(row->state, codes[i]);
+        ck_assert_int_eq(row->idle_expires_us, 0);
+        ck_assert_int_eq(row->max_expires_us, 0);
+        otok_session *s = get(f, broken.session_id);
+        assert_same_session(row, s);
+        otok_session_free(s);
+        otok_page_free(page);
+        test_assert_code(codes[i], otok_count_live(f->service, &alice, &n, &err)); /* a number cannot say so */
+        ck_assert_uint_eq(n, 77);
+        ck_assert_uint_eq(test_count_live(f, &phone), 1);
+        test_close(f);
+    }
+}
+END_TEST
+
+/* Q4, V2: what a cutoff has ended needs no policy to be dead */
+START_TEST(cut_off_session_is_dead_whatever_its_policy)
+{
+    otok_error err;
+    test_fixture *f = test_open(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL), broken = test_filter(NULL, "broken", NULL);
+    test_held held = test_hold(f, "alice", "broken");
+    otok_tokens_free(test_issue_plain(f, "alice", "phone"));
+    f->client_policy = failing_policy;
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &broken, OTOK_NOW, NULL, &err));
+    ck_assert_uint_eq(test_list(f, &alice, 0, 0, NULL, 0), 1);
+    ck_assert_uint_eq(test_count_live(f, &alice), 1);
+    otok_session *s = get(f, held.session_id);
+    ck_assert_int_eq(s->state, OTOK_E_TOKEN_REVOKED);
+    otok_session_free(s);
+    test_close(f);
+}
+END_TEST
+
+static int keep_cutoff(void *arg, const otok_record *record)
+{
+    otok_record **out = arg;
+    if (record->kind != OTOK_RECORD_CUTOFF)
+        return 0;
+    *out = otok_record_copy(record);
+    return 1;
+}
+
+/* Q4, V5: a session behind a mark that this version cannot read is not shown as live, for no refresh of it succeeds */
+START_TEST(session_behind_an_unread_mark_is_not_live)
+{
+    otok_error err;
+    otok_record *mark = NULL;
+    test_fixture *f = test_open(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL), realm = test_filter_realm();
+    test_held held = test_hold(f, "alice", NULL), bob = test_hold(f, "bob", NULL);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &alice, 1, NULL, &err));
+    otok_scan scan = {.size = sizeof scan, .limit = OTOK_MAX_FETCH};
+    test_assert_code(OTOK_OK, otok_store_scan(f->store, &scan, keep_cutoff, &mark, &err));
+    otok_record newer = *mark;
+    newer.head = otok_str_of("a head of a newer form");
+    newer.version++;
+    test_assert_code(OTOK_OK, otok_service_write(f->service, OTOK_WRITE_PUT, mark->version, &newer, &err));
+
+    test_assert_code(OTOK_E_FORMAT, test_refresh_code(f, held.token, NULL));
+    otok_page *page = first_page(f, &realm);
+    ck_assert_uint_eq(page->count, 2);
+    ck_assert_int_eq(row_of(page, held.session_id)->state, OTOK_E_FORMAT);
+    ck_assert_int_eq(row_of(page, bob.session_id)->state, OTOK_OK);
+    otok_session *s = get(f, held.session_id);
+    ck_assert_int_eq(s->state, OTOK_E_FORMAT);
+    ck_assert_uint_eq(test_count_live(f, &realm), 1);
+    test_advance_s(f, 40 * (int64_t)TEST_DAY_S); /* over is over */
+    ck_assert_uint_eq(test_list(f, &realm, 0, 0, NULL, 0), 0);
+    otok_session_free(s);
+    otok_page_free(page);
+    otok_record_free(mark);
+    test_close(f);
+}
+END_TEST
+
 static int ask(test_fixture *f, int what, const test_held *held)
 {
     otok_error err;
@@ -386,7 +516,10 @@ static void add_tests(TCase *tc)
                                     row_counts_the_retries_of_this_generation,
                                     dead_sessions_are_not_listed_before_the_sweeper_comes,
                                     list_follows_policy_and_cutoff_at_once,
-                                    get_shows_dead_sessions_too};
+                                    get_shows_dead_sessions_too,
+                                    client_whose_policy_fails_spoils_no_list,
+                                    cut_off_session_is_dead_whatever_its_policy,
+                                    session_behind_an_unread_mark_is_not_live};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, count_does_not_walk);
     tcase_add_loop_test(tc, store_that_cannot_be_read_is_no_empty_list, 0, 5);

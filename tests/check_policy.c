@@ -401,8 +401,8 @@ START_TEST(once_key_is_kept_at_least_for_its_window)
         {10, 11, 10 * S, 11 * S},
         {2 * 86400, 0, 2 * DAY, 2 * DAY},
         {0, 59, 60 * S, 60 * S},
-        {0, OTOK_UNLIMITED, 60 * S, OTOK_UNLIMITED},
-        {OTOK_UNLIMITED, 1, OTOK_UNLIMITED, OTOK_UNLIMITED},
+        {0, 30 * 86400, 60 * S, 30 * DAY},
+        {30 * 86400, 1, 30 * DAY, 30 * DAY},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         otok_policy policy = default_policy();
@@ -411,6 +411,16 @@ START_TEST(once_key_is_kept_at_least_for_its_window)
         ck_assert_int_eq(rules_of(&policy, true, false).once_window_us, rows[i].window_us);
         ck_assert_int_eq(rules_of(&policy, true, false).once_keep_us, rows[i].keep_us);
     }
+}
+END_TEST
+
+START_TEST(once_key_is_not_kept_for_longer_than_30_days)
+{
+    otok_policy policy = default_policy();
+    policy.once_keep_s = 30 * 86400 + 1;
+    expect_nonsense(&policy, "once_keep_s");
+    policy.once_window_s = OTOK_UNLIMITED;
+    expect_nonsense(&policy, "once_window_s");
 }
 END_TEST
 
@@ -458,6 +468,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, each_choice_becomes_the_rule_that_it_names);
     tcase_add_test(tcase, public_and_unbound_sessions_are_refused_where_the_policy_says_so);
     tcase_add_test(tcase, once_key_is_kept_at_least_for_its_window);
+    tcase_add_test(tcase, once_key_is_not_kept_for_longer_than_30_days);
     tcase_add_test(tcase, session_limit_is_the_number_that_was_set);
     tcase_add_test(tcase, sweep_grace_is_at_most_thirty_days);
 }

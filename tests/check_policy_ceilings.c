@@ -148,7 +148,7 @@ START_TEST(id_token_follows_the_access_token_under_its_ceiling)
 END_TEST
 
 /*
- * T1: rotate_after_s is at least the window as it is under its ceiling: not longer than that for a window that was cut, and not
+ * T1: rotate_after_s is at least the window as it is under its ceiling: no longer for a window that was cut, and not
  * nothing for one that was unlimited.
  */
 START_TEST(rotation_waits_for_the_window_under_its_ceiling)

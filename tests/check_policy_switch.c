@@ -1,5 +1,5 @@
 /*
- * check_policy_switch.c - policies that change while sessions live: what that does to a session, and what it never does.
+ * check_policy_switch.c - policies that change while sessions live: what that does to one, and what never.
  *
  * SPDX-License-Identifier: MIT
  */

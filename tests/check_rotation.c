@@ -266,8 +266,8 @@ START_TEST(extreme_clocks_neither_overflow_nor_revive)
 END_TEST
 
 /*
- * P4: while the first token of ours was never used, the one of another system that it stands for gets it again, whatever window
- * and limit say; the answer to a first use that was lost is that of T2, and then it is reuse.
+ * P4: while the first token of ours was never used, the one of another system that it stands for gets it again, whatever
+ * window and limit say; from its first use on that one has the window of T2, and then it is reuse.
  */
 START_TEST(token_of_another_system_is_good_until_its_successor_is_used)
 {

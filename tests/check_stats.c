@@ -1,6 +1,6 @@
 /*
- * check_stats.c - the counters of a service (E3): what counts for what, structs of other headers, and the text of OpenMetrics.
- * What a whole service counts, and what others make of its text, is in tests/metrics.
+ * check_stats.c - the counters of a service (E3): what counts for what, structs of other headers, and the text of
+ * OpenMetrics.  What a whole service counts, and what others make of its text, is in tests/metrics.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -244,7 +244,7 @@ static char *metrics_of(const otok_service *const *services, size_t n)
     return text;
 }
 
-/* E3: the names for ever, in the order of otok_stats; a family stands together, and its realms in the order they were given. */
+/* E3: the names for ever, in the order of otok_stats; a family stands together, its realms in the order given. */
 START_TEST(openmetrics_has_every_family_whole_and_once)
 {
     otok_service b = counting("b"), a = counting("a");

@@ -333,7 +333,8 @@ typedef struct otok_policy {
 
     /*
      * The same otok_grant.once_key gets the same session again for once_window_s (default 60 s), while its first token has not been
-     * superseded.  Later it is refused, OTOK_E_ONCE, and its session ended, for once_keep_s (default 1 day, at least the window).
+     * superseded.  Later it is refused, OTOK_E_ONCE, and its session ended, for once_keep_s (default 1 day, at
+     * least the window, at most 30 days).
      */
     int64_t once_window_s;
     int64_t once_keep_s;

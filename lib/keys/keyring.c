@@ -155,6 +155,19 @@ bool otok_keyring_same(const otok_keyring *a, const otok_keyring *b)
     return same;
 }
 
+static bool same_path(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool otok_keyring_same_files(const otok_keyring *a, const otok_keyring *b)
+{
+    const otok_keyring_files *one = &a->files, *other = &b->files;
+    return same_path(one->path, other->path) && same_path(one->token_keys_path, other->token_keys_path) &&
+           memcmp(&one->stamp, &other->stamp, sizeof one->stamp) == 0 &&
+           memcmp(&one->token_keys_stamp, &other->token_keys_stamp, sizeof one->token_keys_stamp) == 0;
+}
+
 int otok_keyring_jwks(const otok_keyring *keyring, char **out, otok_error *err)
 {
     otok_buf text;

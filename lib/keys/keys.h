@@ -56,8 +56,9 @@ struct otok_keyring {
 
 otok_keyring *otok_keyring_ref(otok_keyring *keyring);
 
-/* Whether both hold the same keys in the same states. */
+/* Whether both hold the same keys in the same states, read from the same files as they were then. */
 bool otok_keyring_same(const otok_keyring *a, const otok_keyring *b);
+bool otok_keyring_same_files(const otok_keyring *a, const otok_keyring *b);
 
 /* Reads the files again.  *out is NULL when they are as they were read.  OTOK_E_UNSUPPORTED when it came from none. */
 int otok_keyring_reload(const otok_keyring *keyring, otok_keyring **out, otok_error *err);

@@ -7,6 +7,8 @@
  */
 #include "session/session.h"
 
+static const char ONCE[] = "once"; /* the purpose of keys of issues */
+
 /* One call, over all its attempts. */
 struct issuing {
     otok_service *service;
@@ -134,6 +136,21 @@ static int64_t filed_us(const otok_record *mark)
     return OTOK_UNLIMITED;
 }
 
+/* What stands in the way may be what the same key has just begun elsewhere: then that is the answer. */
+static int look_once_more(const struct issuing *i, int limited, otok_error *err)
+{
+    otok_once_use use;
+    otok_error reason;
+    if (i->grant.once_key == NULL)
+        return limited;
+    int rc = otok_once_find(i->service, ONCE, i->grant.once_key, &use, &reason);
+    bool used = rc == OTOK_OK && use.record != NULL;
+    otok_once_free(&use);
+    if (rc != OTOK_OK)
+        return otok_error_set(err, rc, reason.system_errno, reason.message);
+    return used ? otok_fail(err, OTOK_E_CONFLICT, "grant.once_key was used meanwhile") : limited;
+}
+
 /* The mark was read with the birth, before the sessions are counted: whoever commits it as it was then counted them all (I4). */
 static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *err)
 {
@@ -146,6 +163,8 @@ static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *e
     if (a->evictions == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     int rc = otok_limit_apply(i->service, &a->birth.session, &a->rules, replaced, a->birth.now_us, a->evictions, err);
+    if (rc == OTOK_E_LIMIT || (rc == OTOK_OK && a->evictions->n != 0))
+        rc = look_once_more(i, rc, err);
     if (rc == OTOK_OK)
         rc = otok_names_of_pair(i->service, i->grant.subject, i->grant.client_id, &names, err);
     if (rc == OTOK_OK)
@@ -331,7 +350,7 @@ static int attempt(const struct issuing *i, otok_tokens **out, otok_error *err)
     otok_birth_init(&a.birth);
     int rc = read_grant(i, &a, err);
     if (rc == OTOK_OK && i->grant.once_key != NULL)
-        rc = otok_once_find(i->service, "once", i->grant.once_key, &a.once, err);
+        rc = otok_once_find(i->service, ONCE, i->grant.once_key, &a.once, err);
     a.birth.now_us = otok_service_now(i->service);
     if (rc == OTOK_OK)
         rc = a.once.record != NULL ? answer_again(i, &a, out, err) : begin(i, &a, out, err);

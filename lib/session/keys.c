@@ -157,11 +157,12 @@ const otok_keys *otok_service_now_keys(const otok_service *service)
     return atomic_load_explicit(&service->keys->now, memory_order_acquire);
 }
 
-/* With the turn: keys that are the same take nobody's place, so that those who reload every minute hold no more than others. */
+/* With the turn: the same keys of the same file take nobody's place, so that those who reload every minute hold no more than others. */
 static int set_keys(const otok_service *service, otok_keyring *keyring, otok_error *err)
 {
     otok_keys *now = atomic_load(&service->keys->now), *keys;
-    if (keyring == now->keyring || (otok_keyring_same(keyring, now->keyring)))
+    if (keyring == now->keyring ||
+        (otok_keyring_same(keyring, now->keyring) && otok_keyring_same_files(keyring, now->keyring)))
         return OTOK_OK;
     int rc = new_keys(service, keyring, &keys, err);
     if (rc == OTOK_OK) {

@@ -17,6 +17,7 @@ enum {
     ACCESS_TOKEN_S = 300,
     ONCE_WINDOW_S = 60,
     ONCE_KEEP_S = 86400,
+    ONCE_KEEP_MAX_S = 30 * 86400, /* as far ahead as a record is filed for the sweeper */
     KEYCLOAK_WINDOW_S = 10
 };
 
@@ -148,7 +149,7 @@ static bool rotates(const otok_policy *p, bool is_public, bool is_bound)
     return p->rotation == OTOK_ROTATION_ALWAYS || (is_public && !is_bound); /* RFC 9700 section 4.14 */
 }
 
-/* What is unlimited is so also by so many seconds that they do not fit in microseconds; a ceiling bounds the window in time. */
+/* So many seconds that they do not fit in microseconds are unlimited too; a ceiling bounds the window in time. */
 static int check_bounds(const otok_policy *p, const otok_ceilings *c, otok_error *err)
 {
     bool unbounded = under_s(otok_seconds_to_us(p->retry_window_s), c->retry_window_s) == OTOK_UNLIMITED;
@@ -157,6 +158,9 @@ static int check_bounds(const otok_policy *p, const otok_ceilings *c, otok_error
                          "policy.retry_window_s is unlimited, so policy.retry_limit must have a bound");
     if (p->retry_limit > UINT16_MAX && p->retry_limit != OTOK_UNLIMITED)
         return otok_fail(err, OTOK_E_POLICY, "policy.retry_limit is more than 65535");
+    if (greater(p->once_window_s, p->once_keep_s) > ONCE_KEEP_MAX_S)
+        return otok_fail(err, OTOK_E_POLICY, "policy.%s is more than 30 days",
+                         p->once_window_s > ONCE_KEEP_MAX_S ? "once_window_s" : "once_keep_s");
     if (p->sweep_grace_s > SWEEP_GRACE_MAX_S)
         return otok_fail(err, OTOK_E_POLICY, "policy.sweep_grace_s is more than 30 days");
     if (otok_seconds_to_us(p->clock_skew_s) == OTOK_UNLIMITED)
@@ -278,7 +282,7 @@ static void set_fapi2(otok_policy *policy)
     policy->sender_constraint = OTOK_ON;
 }
 
-/* `least`: where the last of its members ends.  A policy of an older header is written to its end, and not behind it. */
+/* `least`: where the last of its members ends.  A policy of an older header is not written behind its end. */
 static const struct preset {
     int32_t preset;
     size_t least;

@@ -32,8 +32,9 @@ static int decide_current(const otok_rotation_in *in, const otok_rules *rules)
 }
 
 /*
- * Another node may have stamped the rotation: its clock may be ahead of ours (age 0) or behind (the skew).  Until the current token
- * is used for the first time there is no moment to count from, and the token of the system before stays good (P4).
+ * Another node may have stamped the rotation: its clock may be ahead of ours (age 0) or behind (the skew).  Until the
+ * current token is used for the first time there is no moment to count from, and the token of the system before stays
+ * good (P4).
  */
 static int decide_previous(const otok_rotation_in *in, const otok_rules *rules)
 {

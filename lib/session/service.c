@@ -234,13 +234,14 @@ bool otok_attempts_again(otok_attempts *attempts, int *result, otok_error *err)
 {
     if (*result != OTOK_E_CONFLICT)
         return false;
-    otok_count_one(attempts->service, OTOK_COUNT_CONFLICT);
     if (++attempts->made >= OTOK_ATTEMPTS) {
         (void)otok_fail(err, OTOK_E_CONFLICT, "others were faster %d times: try again", OTOK_ATTEMPTS);
         return false;
     }
-    if (otok_clock_monotonic_us() < attempts->deadline_us)
+    if (otok_clock_monotonic_us() < attempts->deadline_us) {
+        otok_count_one(attempts->service, OTOK_COUNT_CONFLICT);
         return true;
+    }
     *result = otok_fail(err, OTOK_E_BUSY, "not done within the deadline: try again");
     return false;
 }

@@ -7,9 +7,6 @@
 
 enum { LABEL_BOUND = 512, NOTES_BOUND = 2048 };
 
-/* What an address and a user agent, each with its tag and length, take at most when a refresh writes them. */
-enum { LAST_USE_MOST = 3 + 64 + 3 + 512 };
-
 void otok_session_change_init(otok_session_change *change, size_t size)
 {
     otok_struct_init(change, size);
@@ -59,12 +56,6 @@ static bool apply(const otok_session_change *change, otok_body *body)
     return differs;
 }
 
-/* Whether a later refresh has room for where it came from. */
-static bool fits(const otok_body *body, size_t len)
-{
-    return len - body->last_ip.len - body->last_user_agent.len + LAST_USE_MOST <= OTOK_MAX_BODY;
-}
-
 /* The seal was good when the session was loaded, and what it holds together is in the body as it was: so it is made anew. */
 static int write(otok_service *service, const otok_loaded *session, otok_error *err)
 {
@@ -74,8 +65,6 @@ static int write(otok_service *service, const otok_loaded *session, otok_error *
     otok_buf body;
     otok_buf_init(&body, NULL, 0);
     int rc = otok_body_print(&session->body, &scope, key->id, key->seal, &body, err);
-    if (rc == OTOK_OK && !fits(&session->body, body.len))
-        rc = otok_fail(err, OTOK_E_INVALID, "change.label and change.notes do not fit beside what the session holds");
     if (rc == OTOK_OK) {
         record.body = (otok_str){body.data, body.len};
         record.version++;

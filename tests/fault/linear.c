@@ -24,8 +24,10 @@ typedef struct phase {
 } phase;
 
 static const phase phases[] = {
-    {"memory, in steps", false, LINEAR_STEPPED, 40},       {"memory, threads", false, LINEAR_THREADS, 20},
-    {"LMDB, in steps", true, LINEAR_STEPPED, 10},          {"LMDB, threads", true, LINEAR_THREADS, 15},
+    {"memory, in steps", false, LINEAR_STEPPED, 40},
+    {"memory, threads", false, LINEAR_THREADS, 20},
+    {"LMDB, in steps", true, LINEAR_STEPPED, 10},
+    {"LMDB, threads", true, LINEAR_THREADS, 15},
     {"LMDB, processes, killed", true, LINEAR_PROCESSES, 15},
 };
 

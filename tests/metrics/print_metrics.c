@@ -1,6 +1,7 @@
 /*
- * print_metrics.c - services with awkward realms do what can be counted; their OpenMetrics text goes to FOLDER/metrics.txt, and
- * what was done, counted by hand, to FOLDER/expected.tsv: realm, metric, value.  check_metrics.py compares them (E3).
+ * print_metrics.c - services with awkward realms do what can be counted; their OpenMetrics text goes to
+ * FOLDER/metrics.txt, and what was done, counted by hand, to FOLDER/expected.tsv: realm, metric, value.
+ * check_metrics.py compares them (E3).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,6 +42,26 @@ static void must(int got, int expected, const otok_error *err)
     exit(EXIT_FAILURE);
 }
 
+/* "old-NAME" is a token of the system before. */
+static int adopt(void *user, const char *token, const char *client_id, otok_adoption *adoption)
+{
+    otok_grant grant;
+    otok_legacy legacy;
+    (void)user;
+    if (strncmp(token, "old-", 4) != 0)
+        return 0;
+    otok_grant_init(&grant, sizeof grant);
+    grant.subject = "erin";
+    grant.client_id = client_id;
+    grant.client_type = OTOK_CLIENT_PUBLIC;
+    grant.scope = "openid offline_access";
+    otok_legacy_init(&legacy, sizeof legacy);
+    legacy.id = token;
+    legacy.started_us = clock_us;
+    legacy.grant = &grant;
+    return otok_legacy_set(adoption, &legacy, NULL);
+}
+
 static otok_service *open_service(const char *realm, otok_store *store, otok_keyring *keyring)
 {
     otok_policy policy;
@@ -52,6 +73,7 @@ static otok_service *open_service(const char *realm, otok_store *store, otok_key
     policy.session_limit = SESSION_LIMIT;
     otok_callbacks_init(&callbacks, sizeof callbacks);
     callbacks.now = now;
+    callbacks.adopt = adopt;
     otok_config_init(&config, sizeof config);
     config.issuer = "https://id.example.org";
     config.realm = realm;
@@ -163,24 +185,45 @@ static void consent_and_cut_off(otok_service *service, uint64_t n, otok_stats *d
         (void)snprintf(client_id, sizeof client_id, "client-%" PRIu64, i);
         must(otok_consent_put(service, "dave", client_id, "openid", &err), OTOK_OK, &err);
     }
+    for (uint64_t i = 0; i < n; i++) { /* which moves the cutoff of the two */
+        (void)snprintf(client_id, sizeof client_id, "client-%" PRIu64, i);
+        must(otok_consent_revoke(service, "dave", client_id, NULL, &err), OTOK_OK, &err);
+    }
     for (uint64_t i = 0; i < n; i++) {
         (void)snprintf(client_id, sizeof client_id, "other-%" PRIu64, i);
         filter.client_id = client_id;
         must(otok_cutoff_set(service, &filter, OTOK_NOW, NULL, &err), OTOK_OK, &err);
     }
     done->consents_granted += n + 1;
-    done->cutoffs += n;
+    done->consents_revoked += n;
+    done->cutoffs += 2 * n;
 }
 
-/* Carol's session, and those of Bob's that are left but for the one that was revoked, are seen dead, and a grace later removed. */
-static void expire(otok_service *service, otok_stats *done)
+/* Each is adopted, and its token answered again while ours was not used (P4). */
+static void bring_over(otok_service *service, uint64_t n, otok_stats *done)
+{
+    char token[32];
+    for (uint64_t i = 0; i < n; i++) {
+        (void)snprintf(token, sizeof token, "old-%" PRIu64, i);
+        refresh(service, token, "desktop", OTOK_OK);
+        clock_us += DAY_US / 24;
+        refresh(service, token, "desktop", OTOK_OK);
+    }
+    done->issued += n;
+    done->adopted += n;
+    done->refreshed += n;
+    done->retried += n;
+}
+
+/* What lives is seen dead, and a grace later removed: `n` sessions. */
+static void expire(otok_service *service, uint64_t n, otok_stats *done)
 {
     otok_error err;
     for (int i = 0; i < 2; i++) {
         clock_us += 40 * DAY_US;
         must(otok_sweep(service, 0, NULL, &err), OTOK_OK, &err);
     }
-    done->expired += 1 + (SESSION_LIMIT - 1);
+    done->expired += n;
 }
 
 static FILE *create(const char *folder, const char *name)
@@ -247,7 +290,8 @@ int main(int argc, char **argv)
         forge(services[i], 2 * i + 1, &done);
         introspect(services[i], 3 * i + 2, &done);
         consent_and_cut_off(services[i], 5 * i, &done);
-        expire(services[i], &done);
+        bring_over(services[i], i % SESSION_LIMIT, &done);
+        expire(services[i], done.issued - done.revoked - done.evicted, &done);
         print_expected(expected, realms[i], &done);
     }
     must(otok_stats_openmetrics((const otok_service *const *)services, REALMS, &text, &err), OTOK_OK, &err);

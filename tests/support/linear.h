@@ -79,8 +79,9 @@ enum { LINEAR_MOST_EVENTS = 64, LINEAR_STORY = 16384 };
 bool linear_explained(const linear_rules *rules, const linear_event *events, size_t n);
 
 /*
- * Makes a history that is not explained as short as it stays so: up to the first answer that is too much, and only what it
- * needs.  Of what is left, an answer that does not matter is made unknown.  The new number of events.
+ * Makes a history that is not explained shorter: up to the first answer that is too much, without those that only looked and
+ * are not needed, or that are of no help.  Of what is left, an answer that does not matter is made unknown.  The new number of
+ * events.
  */
 size_t linear_shorten(const linear_rules *rules, linear_event *events, size_t n);
 
@@ -113,9 +114,10 @@ typedef struct linear_plan {
 
 typedef struct linear_report {
     uint64_t histories, calls, sessions;
-    uint64_t unknown, killed;                                    /* calls without an answer; processes */
-    uint64_t with_rotation, with_retry, with_reuse, with_races; /* histories; races: an end met a refresh of the session */
-    uint64_t violations;                                        /* sessions that nothing explains */
+    uint64_t unknown, killed; /* calls without an answer; processes */
+    uint64_t with_rotation, with_retry, with_reuse,
+        with_races;      /* histories; races: an end met a refresh of the session */
+    uint64_t violations; /* sessions that nothing explains */
     double seconds;
     size_t shortest;
     char story[LINEAR_STORY]; /* of the violation with the fewest events, or what went wrong otherwise */

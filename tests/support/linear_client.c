@@ -232,8 +232,8 @@ static linear_kind choose_kind(linear_client *client, unsigned sessions)
     static const struct {
         linear_kind kind;
         uint64_t share;
-    } shares[] = {{LINEAR_REFRESH, 58},       {LINEAR_GET, 8},    {LINEAR_LIST, 8},     {LINEAR_ADVANCE, 8},
-                  {LINEAR_ISSUE, 5},          {LINEAR_SWEEP, 4},  {LINEAR_CUTOFF, 3},   {LINEAR_REVOKE_TOKEN, 2},
+    } shares[] = {{LINEAR_REFRESH, 58},       {LINEAR_GET, 8},     {LINEAR_LIST, 8},   {LINEAR_ADVANCE, 8},
+                  {LINEAR_ISSUE, 5},          {LINEAR_SWEEP, 4},   {LINEAR_CUTOFF, 3}, {LINEAR_REVOKE_TOKEN, 2},
                   {LINEAR_REVOKE_SESSION, 2}, {LINEAR_MATCHING, 2}};
     uint64_t at = linear_next(&client->random, 100);
     unsigned issues = count_issues(client->world);

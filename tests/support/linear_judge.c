@@ -204,8 +204,8 @@ static bool overlap(const linear_event *a, const linear_event *b)
 
 static bool is_end(const linear_event *event)
 {
-    return event->kind == LINEAR_REVOKE_TOKEN || event->kind == LINEAR_REVOKE_SESSION ||
-           event->kind == LINEAR_CUTOFF || event->kind == LINEAR_MATCHING;
+    return event->kind == LINEAR_REVOKE_TOKEN || event->kind == LINEAR_REVOKE_SESSION || event->kind == LINEAR_CUTOFF ||
+           event->kind == LINEAR_MATCHING;
 }
 
 static bool has_race(const events *e)
@@ -249,7 +249,9 @@ static void violate(judge *j, const session *s, events *e)
     report->shortest = e->n;
     linear_tell(&j->world->rules, e->events, e->n, history, sizeof history);
     (void)snprintf(report->story, sizeof report->story,
-                   "history %llu, session %s of %s: nothing explains the last answer of these calls\n%s",
+                   "history %llu, session %s of %s: nothing explains the last answer of these calls (what does not "
+                   "help to is left "
+                   "out)\n%s",
                    (unsigned long long)j->world->number, s->session_id, s->subject == 0 ? "alice" : "bob", history);
 }
 

@@ -36,8 +36,7 @@ static bool says(const linear_event *event, int32_t code)
 
 static bool answers(const linear_event *event, int32_t outcome, uint32_t generation)
 {
-    return event->unknown ||
-           (event->code == OTOK_OK && event->outcome == outcome && event->generation == generation);
+    return event->unknown || (event->code == OTOK_OK && event->outcome == outcome && event->generation == generation);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- refresh */

@@ -210,7 +210,7 @@ static bool do_without(const linear_rules *rules, linear_event *events, size_t *
     return true;
 }
 
-/* What may have happened or not, and whether it did makes no difference: it only would, where it began too late to. */
+/* Without an answer, and begun when every answer had been given. */
 static bool is_beside_the_point(const linear_event *events, size_t n, size_t i)
 {
     if (!events[i].unknown)
@@ -222,16 +222,51 @@ static bool is_beside_the_point(const linear_event *events, size_t n, size_t i)
     return true;
 }
 
+/* The answer that is too much. */
+static size_t last_answer(const linear_event *events, size_t n)
+{
+    size_t last = n;
+    for (size_t i = 0; i < n; i++) {
+        if (!events[i].unknown && (last == n || events[i].answered > events[last].answered))
+            last = i;
+    }
+    return last;
+}
+
+static size_t copy_without(const linear_event *events, size_t n, size_t i, linear_event *out)
+{
+    memcpy(out, events, i * sizeof *out);
+    memcpy(out + i, events + i + 1, (n - i - 1) * sizeof *out);
+    return n - 1;
+}
+
+/* Whether nothing explains these, and something would if the last answer were not. */
+static bool is_the_last_too_much(const linear_rules *rules, const linear_event *events, size_t n)
+{
+    linear_event before[LINEAR_MOST_EVENTS];
+    size_t last = last_answer(events, n);
+    return last < n && !linear_explained(rules, events, n) &&
+           linear_explained(rules, before, copy_without(events, n, last, before));
+}
+
+/* Of no help: with it and without it, the same answer is too much. */
+static bool is_of_no_help(const linear_rules *rules, const linear_event *events, size_t n, size_t i)
+{
+    linear_event without[LINEAR_MOST_EVENTS];
+    return events[i].unknown && is_the_last_too_much(rules, without, copy_without(events, n, i, without));
+}
+
 size_t linear_shorten(const linear_rules *rules, linear_event *events, size_t n)
 {
     n = up_to_the_first(rules, events, n);
     for (size_t i = 0; i < n;) {
         bool looked = linear_looks(&events[i]);
-        bool dropped = !events[i].unknown && do_without(rules, events, &n, i) && looked;
+        bool may_go = !events[i].unknown && events[i].kind != LINEAR_ISSUE; /* a story begins with that */
+        bool dropped = may_go && do_without(rules, events, &n, i) && looked;
         i += !dropped;
     }
     for (size_t i = 0; i < n;) {
-        if (is_beside_the_point(events, n, i))
+        if (is_beside_the_point(events, n, i) || is_of_no_help(rules, events, n, i))
             memmove(&events[i], &events[i + 1], (--n - i) * sizeof *events);
         else
             i++;

@@ -186,8 +186,7 @@ static int step_commit(void *self, otok_group *groups, size_t n, otok_error *err
     stepping *s = self;
     bool uncertain = is_to_be_uncertain();
     enter(s);
-    int rc =
-        leave(s, uncertain ? commit_uncertainly(s, groups, n, err) : otok_store_commit(s->inner, groups, n, err));
+    int rc = leave(s, uncertain ? commit_uncertainly(s, groups, n, err) : otok_store_commit(s->inner, groups, n, err));
     linear_step();
     return rc;
 }
@@ -212,7 +211,7 @@ int linear_store_open(const linear_store *store, otok_store **out, otok_error *e
     const otok_store_vtab vtab = {
         .size = sizeof vtab,
         .guarantees = otok_store_guarantees(inner),
-        .name = "stepping",
+        .name = store->name,
         .fetch = step_fetch,
         .commit = step_commit,
         .scan = step_scan,

@@ -70,7 +70,7 @@ static void add_answer(page *p, const linear_event *event)
 
 static void add_event(page *p, const linear_event *event)
 {
-    static const char *const kinds[] = {"issue",          "refresh", "revoke_token", "revoke_session", "cutoff_set",
+    static const char *const kinds[] = {"issue",           "refresh", "revoke_token", "revoke_session", "cutoff_set",
                                         "revoke_matching", "list",    "session_get",  "sweep",          "advance"};
     char answered[16] = "";
     if (!event->unknown)
