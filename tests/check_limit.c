@@ -200,6 +200,29 @@ START_TEST(walk_ends_where_enough_are_found)
 }
 END_TEST
 
+/* I4, V2: nor with what was revoked all at once and is not removed yet. */
+START_TEST(walk_does_not_pass_by_what_a_cutoff_ended)
+{
+    test_watch watch;
+    test_fixture *f = test_open(_i);
+    otok_filter filter = test_filter("alice", "phone", NULL);
+    test_plain_policy(f);
+    for (int i = 0; i < 300; i++)
+        (void)test_hold(f, NULL, NULL);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &filter, OTOK_NOW, NULL, NULL));
+    test_watch_fixture(&watch, f);
+    limit_to(f, 2, OTOK_AT_LIMIT_EVICT);
+    test_held first = test_hold(f, NULL, NULL); /* in the microsecond of the cutoff */
+    (void)next_of(f);
+    (void)next_of(f);
+    ck_assert_uint_lt(watch.visited, 50);
+    ck_assert(!test_has_session(f, first.session_id));
+    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_EVICTED), 1);
+    ck_assert_uint_eq(live(f), 2);
+    test_close(f);
+}
+END_TEST
+
 /* I4: "only live sessions count": idle for too long, at the end of their lifetime, behind a cutoff. */
 START_TEST(dead_sessions_do_not_count)
 {
@@ -560,6 +583,7 @@ static void add_tests(TCase *tcase)
         oldest_session_ends_for_a_new_one_at_the_limit,
         new_session_is_refused_at_the_limit_where_the_policy_says_so,
         backlog_beyond_what_one_commit_takes_goes_with_the_next_issues,
+        walk_does_not_pass_by_what_a_cutoff_ended,
         dead_sessions_do_not_count,
         eviction_is_by_start_and_not_by_use,
         issue_at_a_limit_leaves_the_walk_of_a_cutoff_to_the_sweeper,

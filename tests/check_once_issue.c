@@ -300,16 +300,6 @@ START_TEST(window_and_memory_are_the_policys)
     test_expect_same(first, test_granted(f, &grant));
     test_advance_s(f, 1);
     test_assert_code(OTOK_E_ONCE, code_of(f, &grant));
-
-    f->policy.once_window_s = OTOK_UNLIMITED;
-    test_reopen_service(f);
-    grant.once_key = "for ever";
-    const otok_tokens *for_ever = test_granted(f, &grant);
-    f->policy.idle_timeout_s = OTOK_UNLIMITED;
-    test_reopen_service(f);
-    test_advance_s(f, 10000LL * TEST_DAY_S);
-    (void)test_sweep_out(f);
-    test_expect_same(for_ever, test_granted(f, &grant));
     test_end(f);
 }
 END_TEST

@@ -32,7 +32,7 @@ static void tell(const otok_service *service, const otok_change *change, const o
         otok_count_one(service, OTOK_COUNT_OUTBOX_OVERFLOW);
     for (size_t i = 0; i < change->nnotices; i++) {
         if (held)
-            otok_event_id_print(&entry->record.id, i, id);
+            otok_event_id_print(&entry->record, i, id);
         otok_notice_send(service, &change->notices[i], held ? id : NULL);
     }
 }
@@ -104,6 +104,15 @@ static int commit_with_outbox(otok_service *service, otok_change *changes, otok_
     return rc;
 }
 
+/* One time for what is told of it, in the outbox and after it. */
+static void stamp(const otok_service *service, otok_change *change)
+{
+    for (size_t i = 0; i < change->nnotices; i++) {
+        if (change->notices[i].event.time_us == 0)
+            change->notices[i].event.time_us = otok_service_now(service);
+    }
+}
+
 static bool needs_outbox(const otok_service *service, const otok_change *changes, size_t n)
 {
     bool notices = false;
@@ -114,8 +123,10 @@ static bool needs_outbox(const otok_service *service, const otok_change *changes
 
 static int commit(otok_service *service, otok_change *changes, otok_group *groups, size_t n, otok_error *err)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         changes[i].result = OTOK_E_NOMEM; /* until it is known */
+        stamp(service, &changes[i]);
+    }
     return needs_outbox(service, changes, n) ? commit_with_outbox(service, changes, groups, n, err)
                                              : commit_plain(service, changes, groups, n, err);
 }

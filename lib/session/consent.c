@@ -35,7 +35,7 @@ struct consent_box {
     char text[];
 };
 
-static const char *place(char **at, otok_str text)
+static const char *put_text(char **at, otok_str text)
 {
     char *to = memcpy(*at, text.data, text.len);
     to[text.len] = '\0';
@@ -53,9 +53,9 @@ static otok_consent *view_of(const otok_mark *mark)
     char *at = box->text;
     box->consent = (otok_consent){
         .size = sizeof box->consent,
-        .subject = place(&at, subject),
-        .client_id = place(&at, client),
-        .scope = place(&at, scope),
+        .subject = put_text(&at, subject),
+        .client_id = put_text(&at, client),
+        .scope = put_text(&at, scope),
         .granted_us = mark->body.granted_us,
         .updated_us = mark->body.updated_us,
     };

@@ -16,7 +16,6 @@ struct erasing {
     otok_service *service;
     otok_scope_names names;
     otok_mark_head cutoffs; /* as far as they were moved */
-    bool moved;             /* since the sessions were walked */
     uint64_t erased;
 };
 
@@ -34,7 +33,6 @@ static int cover(struct erasing *e, const otok_record *record, otok_error *err)
     const otok_cutoff_move move = {.at_us = otok_cutoff_for(&times, OTOK_SESSION_LOGIN)}; /* the later one */
     if (move.at_us <= e->cutoffs.all_us)
         return OTOK_OK;
-    e->moved = true;
     return otok_cutoff_do(e->service, &e->names, &move, &e->cutoffs, err);
 }
 
@@ -131,24 +129,11 @@ static int erase_sessions(struct erasing *e, otok_error *err)
 {
     otok_walk walk = {.at.created_us = INT64_MIN};
     int rc = OTOK_OK;
-    e->moved = false;
     while (rc == OTOK_OK && !walk.done)
         rc = otok_cutoff_walk(e->service, &e->names.index, &e->cutoffs, OTOK_REVOKED_BY_ERASURE, WALK_A_CALL, &walk,
                               err);
     e->erased += walk.removed;
     return rc == OTOK_OK && walk.unread ? erase_kind(e, OTOK_RECORD_SESSION, err) : rc;
-}
-
-/* A mark that was later than the cutoff has moved that on, and so there may be more sessions to walk. */
-static int erase_sessions_and_marks(struct erasing *e, otok_error *err)
-{
-    int rc;
-    do {
-        rc = erase_sessions(e, err);
-        if (rc == OTOK_OK)
-            rc = erase_kind(e, OTOK_RECORD_PAIR, err);
-    } while (rc == OTOK_OK && e->moved);
-    return rc;
 }
 
 /* The mark stays, for its cutoff; without a name, and with nothing for the sweeper to walk. */
@@ -160,8 +145,8 @@ static int forget_once(struct erasing *e, otok_error *err)
     int rc = otok_mark_fetch(e->service, &e->names.mark, &mark, err);
     if (rc != OTOK_OK)
         return rc;
-    e->cutoffs =
-        mark.head; /* which somebody may have moved on, and then its walk is ours: the sweeper could not find it */
+    /* A mark that was taken over has moved it on, or somebody else: that walk is ours, for the sweeper could not find it. */
+    e->cutoffs = mark.head;
     rc = erase_sessions(e, err);
     nameless.subject = nameless.client_id = nameless.sid = NULL;
     mark.body = (otok_mark_body){.at_us = INT64_MIN};
@@ -190,7 +175,9 @@ static int erase_all(struct erasing *e, otok_error *err)
     const otok_cutoff_move move = {.at_us = OTOK_NOW};
     int rc = otok_cutoff_do(e->service, &e->names, &move, &e->cutoffs, err);
     if (rc == OTOK_OK)
-        rc = erase_sessions_and_marks(e, err);
+        rc = erase_sessions(e, err);
+    if (rc == OTOK_OK)
+        rc = erase_kind(e, OTOK_RECORD_PAIR, err);
     if (rc == OTOK_OK)
         rc = erase_kind(e, OTOK_RECORD_ONCE, err);
     if (rc == OTOK_OK)

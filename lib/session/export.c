@@ -283,7 +283,7 @@ static int add_adopted(struct export *export, otok_record **record, otok_error *
 /* The events of one record. */
 struct telling {
     otok_buf *json;
-    const otok_id *record;
+    const otok_record *record;
     size_t n;
 };
 
@@ -318,7 +318,7 @@ static int add_event(void *arg, const otok_event *event)
 static int add_events(struct export *export, otok_record **record, otok_error *err)
 {
     size_t start = export->json.len;
-    struct telling telling = {.json = &export->json, .record = &(*record)->id};
+    struct telling telling = {.json = &export->json, .record = *record};
     (void)err;
     if (otok_events_parse((*record)->body, add_event, &telling, NULL) != OTOK_OK && !export->json.failed) {
         export->json.len = start; /* what was read of it goes with the rest of it */

@@ -8,6 +8,8 @@
  */
 #include "session/session.h"
 
+#include <string.h>
+
 /* A walk over the sessions of a subject with a client, oldest first. */
 struct census {
     otok_service *service;
@@ -100,6 +102,17 @@ static otok_index_key pair_key_of(const otok_record *record)
     return record->keys[i];
 }
 
+/* What the cutoff of subject and client has ended is older than all that may live: a walk need not pass by it. */
+static void skip_cut_off(const otok_loaded *born, otok_scan *scan)
+{
+    int64_t cutoff_us = otok_cutoff_for(&born->pair.head, born->body.kind);
+    if (born->pair.record == NULL || cutoff_us == INT64_MIN)
+        return;
+    scan->flags = OTOK_SCAN_AFTER;
+    scan->after_us = cutoff_us;
+    memset(scan->after.bytes, 0xff, sizeof scan->after.bytes);
+}
+
 /* Gives back those that may stay: the newer ones. */
 static void keep_first(otok_evictions *evictions, int64_t n)
 {
@@ -113,6 +126,7 @@ int otok_limit_apply(otok_service *service, const otok_loaded *born, const otok_
     struct census census = {service, born, rules, replaced, now_us, 0, out};
     otok_scan scan = {.size = sizeof scan, .key = pair_key_of(born->record), .limit = OTOK_BULK};
     out->n = 0;
+    skip_cut_off(born, &scan);
     int rc = walk(&census, &scan, err);
     int64_t beyond = census.live - (rules->session_limit - 1);
     if (rc == OTOK_OK && beyond > 0 && !rules->evicts)

@@ -118,7 +118,7 @@ int otok_session_get(otok_service *service, const char *session_id, otok_session
 {
     otok_id id;
     otok_loaded loaded;
-    otok_lifetime life;
+    otok_lifetime life = {0};
     if (service == NULL || session_id == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service, session_id and out are required");
     *out = NULL;
@@ -197,7 +197,7 @@ typedef int (*on_session)(void *arg, const otok_loaded *loaded, const otok_lifet
 static int walk_on(struct walk *walk, uint32_t limit, on_session each, void *arg, otok_error *err)
 {
     size_t n = 0;
-    otok_lifetime life;
+    otok_lifetime life = {0};
     otok_loaded *sessions = otok_calloc(limit, sizeof *sessions);
     if (sessions == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");

@@ -123,9 +123,14 @@ void otok_outbox_entry_free(otok_outbox_entry *entry)
     otok_buf_free(&entry->body);
 }
 
-void otok_event_id_print(const otok_id *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1])
+void otok_event_id_print(const otok_record *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1])
 {
-    otok_session_id_print(record, out);
+    uint8_t version[8];
+    otok_id id = record->id;
+    otok_put_u64(version, record->version);
+    for (size_t i = 0; i < sizeof version; i++)
+        id.bytes[sizeof id.bytes - sizeof version + i] ^= version[i];
+    otok_session_id_print(&id, out);
     (void)snprintf(out + OTOK_SESSION_ID_CHARS, OTOK_EVENT_ID_CHARS - OTOK_SESSION_ID_CHARS + 1, ".%zu", n % 100);
 }
 
@@ -193,7 +198,7 @@ static struct event_box *copy_event(const struct batch_box *batch, const otok_ev
     keep(&box->event.ip, &at);
     keep(&box->event.user_agent, &at);
     keep(&box->event.scope, &at);
-    otok_event_id_print(&batch->rows.records[batch->at]->id, batch->nth, box->id);
+    otok_event_id_print(batch->rows.records[batch->at], batch->nth, box->id);
     box->event.event_id = box->id;
     return box;
 }

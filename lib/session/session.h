@@ -395,8 +395,8 @@ int otok_outbox_enter(otok_service *service, otok_outbox *outbox, const otok_cha
                       otok_error *err);
 void otok_outbox_entry_free(otok_outbox_entry *entry);
 
-/* The id of the n-th event of a record. */
-void otok_event_id_print(const otok_id *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1]);
+/* The id of the n-th event of a record: of its id and version, since the marker's id is always the same. */
+void otok_event_id_print(const otok_record *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1]);
 
 /* ---------------------------------------------------------------------------------------------------- stats.c */
 

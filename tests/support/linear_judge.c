@@ -176,15 +176,31 @@ static void project(const linear_world *world, const session *s, const linear_ca
     }
 }
 
-/* The issue of a session that nobody was told of: one of those without an answer, and any may be. */
+/* A session's id begins with the time of its issue. */
+static int64_t issued_s(const session *s)
+{
+    otok_id id = {{0}};
+    int64_t ms = 0;
+    (void)otok_session_id_parse(s->session_id, &id);
+    for (size_t i = 0; i < 6; i++)
+        ms = ms << 8 | id.bytes[i];
+    return ms / 1000 - LINEAR_START_S;
+}
+
+static bool may_have_made(const linear_call *call, const session *s)
+{
+    return call->kind == LINEAR_ISSUE && is_unknown(call) && call->subject == s->subject && call->app == s->app &&
+           call->sid == s->sid && call->now_s == issued_s(s);
+}
+
+/* The issue of a session that nobody was told of: one of those without an answer.  Where there are more, any may be. */
 static void add_unanswered_issue(judge *j, const session *s, events *e)
 {
     linear_event event = {.kind = LINEAR_ISSUE, .unknown = true, .invoked = UINT32_MAX, .answered = UINT32_MAX};
     for (unsigned log = 0; log < LINEAR_LOGS; log++) {
         for (uint32_t i = 0; i < atomic_load(&j->world->logs[log].n); i++) {
             const linear_call *call = &j->world->logs[log].calls[i];
-            if (call->kind == LINEAR_ISSUE && is_unknown(call) && call->subject == s->subject && call->app == s->app &&
-                call->sid == s->sid && call->invoked < event.invoked) {
+            if (may_have_made(call, s) && call->invoked < event.invoked) {
                 event.invoked = call->invoked;
                 event.now_s = call->now_s;
                 event.client = log;

@@ -21,7 +21,8 @@ enum {
     LINEAR_FEW_SESSIONS = 4, /* issued in a history, and one more by each client at most */
     LINEAR_SESSIONS = LINEAR_FEW_SESSIONS + LINEAR_CLIENTS,
     LINEAR_NAMES = 2, /* subjects; clients; sids */
-    LINEAR_ANY = 255
+    LINEAR_ANY = 255,
+    LINEAR_START_S = 1800000000 /* where clocks begin */
 };
 
 typedef struct linear_random {

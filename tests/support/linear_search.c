@@ -249,11 +249,12 @@ static bool is_the_last_too_much(const linear_rules *rules, const linear_event *
            linear_explained(rules, before, copy_without(events, n, last, before));
 }
 
-/* Of no help: with it and without it, the same answer is too much. */
+/* Of no help: with it and without it, the same answer is too much.  But a story begins with an issue. */
 static bool is_of_no_help(const linear_rules *rules, const linear_event *events, size_t n, size_t i)
 {
     linear_event without[LINEAR_MOST_EVENTS];
-    return events[i].unknown && is_the_last_too_much(rules, without, copy_without(events, n, i, without));
+    return events[i].unknown && events[i].kind != LINEAR_ISSUE &&
+           is_the_last_too_much(rules, without, copy_without(events, n, i, without));
 }
 
 size_t linear_shorten(const linear_rules *rules, linear_event *events, size_t n)
@@ -261,7 +262,7 @@ size_t linear_shorten(const linear_rules *rules, linear_event *events, size_t n)
     n = up_to_the_first(rules, events, n);
     for (size_t i = 0; i < n;) {
         bool looked = linear_looks(&events[i]);
-        bool may_go = !events[i].unknown && events[i].kind != LINEAR_ISSUE; /* a story begins with that */
+        bool may_go = !events[i].unknown && events[i].kind != LINEAR_ISSUE;
         bool dropped = may_go && do_without(rules, events, &n, i) && looked;
         i += !dropped;
     }

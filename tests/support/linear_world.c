@@ -8,7 +8,7 @@
 
 #include "support/linear_parts.h"
 
-enum { START_S = 1800000000, IDLE_S = 30 * 86400, TOUCH_S = 300, SHORT_IDLE_S = 60, WINDOW_S = 10, SKEW_S = 2 };
+enum { IDLE_S = 30 * 86400, TOUCH_S = 300, SHORT_IDLE_S = 60, WINDOW_S = 10, SKEW_S = 2 };
 
 uint64_t linear_next(linear_random *random, uint64_t below)
 {
@@ -62,7 +62,7 @@ static int64_t call_now(void *user)
 {
     const linear_client *me = linear_me();
     (void)user;
-    return (START_S + (me != NULL ? me->now_s : 0)) * OTOK_US_PER_S;
+    return (LINEAR_START_S + (me != NULL ? me->now_s : 0)) * OTOK_US_PER_S;
 }
 
 static int64_t or_unlimited(int64_t limit)
