@@ -139,7 +139,7 @@ END_TEST
 /* ----------------------------------------------------------------------------------------------------------- refusals */
 
 static const int32_t refusals[] = {OTOK_E_DENIED,        OTOK_E_CONSENT,      OTOK_E_UNAUTHORIZED_CLIENT,
-                                   OTOK_E_TOKEN_INVALID, OTOK_E_TOKEN_REUSED, OTOK_E_ONCE,
+                                   OTOK_E_TOKEN_INVALID, OTOK_E_TOKEN_REVOKED, OTOK_E_ONCE,
                                    OTOK_E_SCOPE,         OTOK_E_BUSY};
 
 /* R5 R2: any purpose, any code; the token is unconsumed, and works once the host agrees. */

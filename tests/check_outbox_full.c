@@ -273,6 +273,7 @@ typedef struct crowd {
     int first;   /* the code of one */
     int writing; /* atomic: who still writes */
     test_held held[WRITERS];
+    test_id ids[WRITERS];             /* of their sessions: `held` is its thread's alone */
     uint8_t seen[WRITERS][TURNS + 1]; /* of each rotation: how often it was read */
     char (*acknowledged)[64];         /* ids */
     size_t nacknowledged;
@@ -325,7 +326,7 @@ static void note_events(crowd *c, const otok_outbox_batch *batch)
         for (size_t k = 0; k < c->nacknowledged; k++)
             c->twice |= strcmp(c->acknowledged[k], event->event_id) == 0;
         for (size_t k = 0; event->type == OTOK_EVENT_REFRESHED && k < WRITERS; k++)
-            c->seen[k][event->generation] += strcmp(c->held[k].session_id, event->session_id) == 0;
+            c->seen[k][event->generation] += strcmp(c->ids[k], event->session_id) == 0;
     }
 }
 
@@ -373,8 +374,10 @@ START_TEST(reader_among_rotating_threads_misses_nothing)
     c->f = open_box(_i, 100000);
     c->writing = WRITERS;
     c->acknowledged = calloc(2 * (size_t)WRITERS * (TURNS + 1), sizeof *c->acknowledged);
-    for (size_t i = 0; i < WRITERS; i++)
+    for (size_t i = 0; i < WRITERS; i++) {
         c->held[i] = test_hold(c->f, NULL, NULL);
+        memcpy(c->ids[i], c->held[i].session_id, sizeof c->ids[i]);
+    }
     test_threads(WRITERS + 1, rotate_or_read, c);
     ck_assert_msg(c->failed == 0, "%d failed: %s", c->failed, otok_error_name(c->first));
     ck_assert(!c->twice);
@@ -398,7 +401,11 @@ enum { SESSIONS = 6, GENERATIONS = 4096, KILLS = 40 };
 /* What outlives a worker. */
 typedef struct life {
     int64_t now_us;
-    test_held held[SESSIONS];
+    struct {
+        test_id id;
+        char tokens[2][OTOK_TOKEN_CHARS + 1]; /* a kill may tear the one that is being written */
+        int latest;                           /* atomic: which of the two is good */
+    } clients[SESSIONS];
     uint8_t seen[SESSIONS][GENERATIONS]; /* rotations that the reader noted, before he acknowledged them */
     uint64_t turns;                      /* atomic */
     int failed;
@@ -409,7 +416,7 @@ static void note_rotations(life *l, const otok_outbox_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const otok_event *event = batch->events[i];
         for (size_t k = 0; event->type == OTOK_EVENT_REFRESHED && k < SESSIONS; k++) {
-            if (strcmp(event->session_id, l->held[k].session_id) == 0)
+            if (strcmp(event->session_id, l->clients[k].id) == 0)
                 l->seen[k][event->generation % GENERATIONS] = 1;
         }
     }
@@ -429,16 +436,25 @@ static int read_some(test_fixture *f, life *l, size_t *count)
     return rc;
 }
 
+static void keep_token(life *l, size_t i, const char *token)
+{
+    int other = 1 - l->clients[i].latest;
+    memcpy(l->clients[i].tokens[other], token, OTOK_TOKEN_CHARS + 1);
+    __atomic_store_n(&l->clients[i].latest, other, __ATOMIC_SEQ_CST);
+}
+
 /* Refreshes with what it was given last: when the answer got lost with the worker before, it gets it again. */
 static int refresh_all(test_fixture *f, life *l, int64_t seconds)
 {
     int rc = OTOK_OK;
     for (size_t i = 0; rc == OTOK_OK && i < SESSIONS; i++) {
-        test_held held = l->held[i];
+        otok_tokens *tokens = NULL;
         test_advance_s(f, seconds);
         __atomic_store_n(&l->now_us, f->now_us, __ATOMIC_SEQ_CST);
-        rc = test_refresh_held(f, &held, NULL);
-        memcpy(l->held[i].token, held.token, sizeof held.token);
+        rc = test_refresh(f, l->clients[i].tokens[l->clients[i].latest], NULL, &tokens);
+        if (rc == OTOK_OK)
+            keep_token(l, i, tokens->offline_token);
+        otok_tokens_free(tokens);
         __atomic_add_fetch(&l->turns, 1, __ATOMIC_SEQ_CST);
     }
     return rc;
@@ -492,7 +508,7 @@ static void expect_sessions_as_in_outbox(test_fixture *f, const life *l)
 {
     for (size_t i = 0; i < SESSIONS; i++) {
         otok_session *session = NULL;
-        test_assert_code(OTOK_OK, otok_session_get(f->service, l->held[i].session_id, &session, NULL));
+        test_assert_code(OTOK_OK, otok_session_get(f->service, l->clients[i].id, &session, NULL));
         ck_assert_uint_lt(session->generation, GENERATIONS);
         for (uint32_t n = 1; n < GENERATIONS; n++)
             ck_assert_msg((l->seen[i][n] != 0) == (n <= session->generation),
@@ -507,8 +523,11 @@ START_TEST(killed_worker_leaves_session_and_outbox_in_agreement)
 {
     test_fixture *f = open_box(TEST_LMDB, 100000);
     life *l = test_shared(sizeof *l);
-    for (size_t i = 0; i < SESSIONS; i++)
-        l->held[i] = test_hold(f, NULL, NULL);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        test_held held = test_hold(f, NULL, NULL);
+        memcpy(l->clients[i].id, held.session_id, sizeof held.session_id);
+        keep_token(l, i, held.token);
+    }
     l->now_us = f->now_us;
     otok_service_close(f->service);
     otok_store_close(f->store);

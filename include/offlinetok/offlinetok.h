@@ -360,7 +360,7 @@ enum { OTOK_PRESET_KEYCLOAK = 1, OTOK_PRESET_BCP = 2, OTOK_PRESET_FAPI2 = 3 };
 int otok_policy_preset(otok_policy *policy, int32_t preset, otok_error *err);
 
 /*
- * The most that client_policy can give a client: where a client's policy has more, this counts.  0: no ceiling.
+ * The most that a client can have: where the policy, the service's or its own, has more, this counts.  0: no ceiling.
  */
 typedef struct otok_ceilings {
     size_t size;
@@ -410,7 +410,7 @@ enum {
 enum {
     OTOK_EVENT_OTHER_IP = 1,         /* a retry from another IP address than the rotation's */
     OTOK_EVENT_OTHER_USER_AGENT = 2, /* or with another user agent: a thief may be keeping the victim's rhythm */
-    OTOK_EVENT_ADOPTED = 4           /* issued for a token of another system, see otok_callbacks.adopt */
+    OTOK_EVENT_ADOPTED = 4           /* issued for, or revoked as, a token of another system: otok_callbacks.adopt */
 };
 
 typedef struct otok_event {
@@ -433,7 +433,7 @@ typedef struct otok_event {
     const char *scope; /* of a consent, or NULL */
     const char
         *event_id; /* the same in callback and outbox, and in no other event; NULL for one that is not in the outbox */
-    int32_t kind;  /* OTOK_SESSION_... */
+    int32_t kind;  /* OTOK_SESSION_...; of a cutoff: LOGIN when it is for those alone */
     int32_t unused;
 } otok_event;
 
@@ -573,8 +573,8 @@ void otok_service_close(otok_service *service);
 int otok_service_set_keyring(otok_service *service, otok_keyring *keyring, otok_error *err);
 
 /*
- * Reads the keyring's file again; nothing happens when it has not changed.  A service also does so by itself, at most once a
- * second, when it meets a key that it does not know.  OTOK_E_UNSUPPORTED when the keyring came from no file; and what
+ * Reads the keyring's file again; nothing happens when it has not changed.  A service also does so by itself when it meets a key
+ * that it does not know.  OTOK_E_UNSUPPORTED when the keyring came from no file; and what
  * otok_keyring_load() and otok_service_set_keyring() return, the service going on as before.  Since 0.1.
  */
 int otok_service_reload_keyring(otok_service *service, otok_error *err);
@@ -823,7 +823,8 @@ int otok_refresh(otok_service *service, const otok_refresh_request *request, oto
 /*
  * A token of another system, such as the offline token of a Keycloak that this library takes the place of, is adopted at its first
  * refresh: see otok_callbacks.adopt.  It counts as generation 0 of the session that is made, whose first token is generation 1;
- * until that is used, it is answered with that again; from then on it is superseded like any other.
+ * until that is used, it is answered with that again; from then on it is superseded like any other.  An adoption evicts nobody:
+ * policy.session_limit is made good by the next issue.
  */
 typedef struct otok_legacy {
     size_t size;
@@ -1009,8 +1010,12 @@ typedef struct otok_session {
     int64_t idle_expires_us; /* OTOK_UNLIMITED */
     int64_t max_expires_us;  /* OTOK_UNLIMITED */
     uint32_t generation;
-    uint32_t retries;  /* of the current generation, where the policy counts them */
-    int32_t state;     /* OTOK_OK while it is live; otherwise OTOK_E_TOKEN_EXPIRED or OTOK_E_TOKEN_REVOKED */
+    uint32_t retries; /* of the current generation, where the policy counts them */
+    /*
+     * OTOK_OK: live.  OTOK_E_TOKEN_EXPIRED, OTOK_E_TOKEN_REVOKED: dead.  OTOK_E_CALLBACK, OTOK_E_POLICY: the policy of its client does
+     * not tell, and both ends are 0.  OTOK_E_FORMAT: a cutoff that this version cannot read.
+     */
+    int32_t state;
     int32_t kind;      /* OTOK_SESSION_... */
     const char *sub;   /* on the wire */
     const char *notes; /* of the host, a JSON object; may be NULL */
@@ -1036,7 +1041,7 @@ typedef struct otok_list_request {
 void otok_list_request_init(otok_list_request *request, size_t size);
 
 /*
- * A page of live sessions.  The work of one call is bounded whatever the number of sessions, live or dead.  Cursors survive
+ * A page of sessions that are not known to be dead.  The work of one call is bounded whatever the number of sessions, live or dead.  Cursors survive
  * inserts and deletes; one that is forged, or from another filter, order or realm, is OTOK_E_INVALID.  Freed with
  * otok_page_free().  Since 0.1.
  */
@@ -1118,8 +1123,8 @@ int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result,
 /* =============================================================================================  14  outbox and counters */
 
 /*
- * With otok_config.outbox_limit, the events of what changes state (issued, rotated, reuse, revoked, evicted, expired, cutoff,
- * consents, store rolled back) are also records of their own, in the same commit: whoever reads them misses none, crash or not.
+ * With otok_config.outbox_limit, the events of what changes state (issued, rotated, reuse that ended something, revoked, evicted,
+ * expired, cutoff, consents, store rolled back) are also records of their own, in the same commit: whoever reads them misses none, crash or not.
  * At least once: an event may come again until it is acknowledged, with the same event_id.
  *
  * When the outbox is full, the events of a commit are left out, and OTOK_EVENT_OUTBOX_OVERFLOW is there instead.  Its reader notes

@@ -238,16 +238,10 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
     return rc == OTOK_OK ? otok_attempt_read_marks(a, err) : rc;
 }
 
-/* The marks of its scopes as they stand, which may have ended it long ago. */
-static int check_life(otok_service *service, otok_attempt *a, otok_birth *birth, otok_error *err)
+/* Its cutoffs as they stand, which may have ended it long ago. */
+static int check_life(const otok_attempt *a, const otok_birth *birth, otok_error *err)
 {
-    otok_loaded *session = &birth->session;
-    int rc = otok_sessions_add_cutoffs(service, session, 1, err);
-    if (rc == OTOK_OK && session->mark_unread)
-        rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
-    if (rc != OTOK_OK)
-        return rc;
-    switch (otok_loaded_lifetime(session, &a->rules, a->now_us).verdict) {
+    switch (otok_loaded_lifetime(&birth->session, &a->rules, a->now_us).verdict) {
     case OTOK_E_TOKEN_REVOKED:
         return otok_fail(err, OTOK_E_TOKEN_REVOKED, "the session of the system before began before a cutoff");
     case OTOK_E_TOKEN_EXPIRED:
@@ -255,15 +249,6 @@ static int check_life(otok_service *service, otok_attempt *a, otok_birth *birth,
     default:
         return OTOK_OK;
     }
-}
-
-static int load_pair(const otok_refreshing *r, const otok_attempt *a, otok_birth *birth, otok_error *err)
-{
-    otok_scope_names names;
-    if (!a->rules.needs_consent)
-        return OTOK_OK;
-    int rc = otok_names_of_pair(r->service, r->adoption->subject, r->adoption->client_id, &names, err);
-    return rc == OTOK_OK ? otok_mark_fetch(r->service, &names.mark, &birth->session.pair, err) : rc;
 }
 
 static int commit(const otok_refreshing *r, const otok_attempt *a, const otok_birth *birth, otok_error *err)
@@ -317,9 +302,7 @@ static int adopt(const otok_refreshing *r, otok_attempt *a, otok_birth *birth, o
     if (rc == OTOK_OK)
         rc = build(r, a, birth, err);
     if (rc == OTOK_OK)
-        rc = check_life(r->service, a, birth, err);
-    if (rc == OTOK_OK)
-        rc = load_pair(r, a, birth, err);
+        rc = check_life(a, birth, err);
     if (rc != OTOK_OK)
         return rc;
     a->session = birth->session;
@@ -342,7 +325,6 @@ int otok_adopt(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, oto
     otok_birth birth;
     otok_birth_init(&birth);
     int rc = adopt(r, a, &birth, out, err);
-    otok_mark_free(&birth.session.pair);
     otok_birth_free(&birth);
     return rc;
 }

@@ -90,16 +90,6 @@ int otok_consent_get(otok_service *service, const char *subject, const char *cli
 
 /* ---------------------------------------------------------------------------------------------------------------- put */
 
-/* When the sweeper should look at a mark: as it was. */
-static int64_t sweep_of(const otok_record *record)
-{
-    for (size_t i = 0; record != NULL && i < record->nkeys; i++) {
-        if (record->keys[i].index == OTOK_INDEX_SWEEP)
-            return record->sweep_us;
-    }
-    return OTOK_UNLIMITED;
-}
-
 static void set_consent(otok_mark_body *body, otok_str scope, int64_t now_us)
 {
     if (body->consent.len == 0)
@@ -117,7 +107,7 @@ static int put_once(otok_service *service, const otok_scope_names *names, otok_s
     if (rc != OTOK_OK)
         return rc;
     set_consent(&mark.body, scope, otok_service_now(service));
-    rc = otok_mark_prepare(service, names, &mark, sweep_of(mark.record), &put, err);
+    rc = otok_mark_prepare(service, names, &mark, otok_mark_filed_us(&mark), &put, err);
     if (rc == OTOK_OK) {
         otok_notice notice = {.event = {.type = OTOK_EVENT_CONSENT_GRANTED,
                                         .subject = names->subject,

@@ -342,11 +342,14 @@ static int finish_sid(otok_service *service, const struct owner *owner, otok_mar
                       otok_error *err)
 {
     bool whole = mark->body.at_us == INT64_MIN;
-    if (whole && !walk->unread && service->callbacks.adopt == NULL)
+    int64_t latest_us = otok_time_forward(mark->head.all_us, mark->head.login_us);
+    /* Calls that have read sessions or the cutoff before it goes may still be running: it goes a day later. */
+    bool settled = otok_time_add(latest_us, OTOK_DAY_US) <= otok_service_now(service);
+    if (whole && settled && !walk->unread && service->callbacks.adopt == NULL)
         return otok_service_write(service, OTOK_WRITE_DELETE, mark->record->version, mark->record, err);
     walk->at.created_us = INT64_MIN;
     int64_t tomorrow_us = otok_time_add(otok_service_now(service), OTOK_DAY_US);
-    return write_progress(service, owner, mark, walk, whole ? OTOK_UNLIMITED : tomorrow_us, err);
+    return write_progress(service, owner, mark, walk, whole && settled ? OTOK_UNLIMITED : tomorrow_us, err);
 }
 
 static int sweep_mark(otok_service *service, const struct owner *owner, otok_mark *mark, uint32_t limit,

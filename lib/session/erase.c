@@ -50,12 +50,16 @@ static int delete_rows(struct erasing *e, const otok_rows *rows, otok_error *err
     otok_write writes[OTOK_BULK];
     otok_change changes[OTOK_BULK] = {0};
     bool conflict = false;
+    size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
-        writes[i] = (otok_write){OTOK_WRITE_DELETE, rows->records[i]->version, rows->records[i]};
-        changes[i] = (otok_change){.writes = &writes[i], .nwrites = 1};
+        if (otok_id_compare(&rows->records[i]->id, &e->names.mark) == 0) /* it stays, for its cutoff */
+            continue;
+        writes[n] = (otok_write){OTOK_WRITE_DELETE, rows->records[i]->version, rows->records[i]};
+        changes[n] = (otok_change){.writes = &writes[n], .nwrites = 1};
+        n++;
     }
-    int rc = rows->n != 0 ? otok_changes_commit(e->service, changes, rows->n, err) : OTOK_OK;
-    for (size_t i = 0; i < rows->n; i++) {
+    int rc = n != 0 ? otok_changes_commit(e->service, changes, n, err) : OTOK_OK;
+    for (size_t i = 0; i < n; i++) {
         e->erased += changes[i].result == OTOK_OK;
         conflict |= changes[i].result == OTOK_E_CONFLICT;
     }

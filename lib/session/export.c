@@ -233,17 +233,6 @@ static int add_cutoff(struct export *export, otok_record **record, otok_error *e
     return OTOK_OK;
 }
 
-/* The subject's own, whose mark is found by its id. */
-static int add_own_cutoff(struct export *export, const otok_scope_names *names, otok_error *err)
-{
-    otok_record *record;
-    int rc = otok_record_fetch(export->service, &names->mark, &record, err);
-    if (rc == OTOK_OK && record != NULL)
-        rc = add_cutoff(export, &record, err);
-    otok_record_free(record);
-    return rc;
-}
-
 /* ------------------------------------------------------------------------------------------------------ once, and events */
 
 /* Keys of issues, or (`adopted`) tokens of another system: by their digests, for nothing else is held of them. */
@@ -360,18 +349,7 @@ static int add_array(struct export *export, const char *name, uint32_t kind, add
     return rc;
 }
 
-static int add_cutoffs(struct export *export, const otok_scope_names *names, otok_error *err)
-{
-    otok_json_add_name(&export->json, "cutoffs");
-    otok_buf_add_u8(&export->json, '[');
-    int rc = add_own_cutoff(export, names, err);
-    if (rc == OTOK_OK)
-        rc = add_kind(export, OTOK_RECORD_PAIR, add_cutoff, err);
-    otok_buf_add_u8(&export->json, ']');
-    return rc;
-}
-
-static int add_all(struct export *export, const otok_scope_names *names, otok_error *err)
+static int add_all(struct export *export, otok_error *err)
 {
     otok_buf *json = &export->json;
     otok_json_begin(json);
@@ -382,7 +360,7 @@ static int add_all(struct export *export, const otok_scope_names *names, otok_er
     if (rc == OTOK_OK)
         rc = add_array(export, "consents", OTOK_RECORD_PAIR, add_consent, err);
     if (rc == OTOK_OK)
-        rc = add_cutoffs(export, names, err);
+        rc = add_array(export, "cutoffs", OTOK_RECORD_PAIR, add_cutoff, err);
     if (rc == OTOK_OK)
         rc = add_array(export, "once_keys", OTOK_RECORD_ONCE, add_once_key, err);
     if (rc == OTOK_OK)
@@ -394,28 +372,18 @@ static int add_all(struct export *export, const otok_scope_names *names, otok_er
     return rc == OTOK_OK && json->failed ? otok_fail(err, OTOK_E_NOMEM, "out of memory") : rc;
 }
 
-static int names_of_subject(otok_service *service, const char *subject, otok_scope_names *out, otok_error *err)
-{
-    size_t len;
-    otok_filter filter;
-    otok_filter_init(&filter, sizeof filter);
-    filter.subject = subject;
-    int rc = otok_text_check(subject, OTOK_MAX_NAME, true, "subject", &len, err);
-    return rc == OTOK_OK ? otok_names_of_filter(service, &filter, out, err) : rc;
-}
-
 int otok_subject_export(otok_service *service, const char *subject, char **out, otok_error *err)
 {
-    otok_scope_names names;
+    size_t len;
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = names_of_subject(service, subject, &names, err);
+    int rc = otok_text_check(subject, OTOK_MAX_NAME, true, "subject", &len, err);
     if (rc != OTOK_OK)
         return rc;
     struct export export = {.service = service, .subject = otok_str_of(subject)};
     otok_buf_init(&export.json, NULL, 0);
-    rc = add_all(&export, &names, err);
+    rc = add_all(&export, err);
     if (rc == OTOK_OK && (*out = otok_strndup(export.json.data, export.json.len - 1)) == NULL)
         rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
     otok_buf_free(&export.json);

@@ -2,7 +2,7 @@
  * introspect.c - what a token is worth at this moment (RFC 7662), and whether a session lives (V6, P1).
  *
  * The same checks as those of a refresh, in their order, but for the proof of possession, which is not at hand here.  Nothing is
- * written.  Where it is not known, the answer is an error and never "not active".
+ * written, unless the host wants the session ended.  Where it is not known, the answer is an error and never "not active".
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,9 +41,7 @@ struct finding {
 
 /* ------------------------------------------------------------------------------------------------------------ liveness */
 
-/*
- * What follows is OTOK_OK: live; a code from OTOK_E_TOKEN_INVALID down: not; any other: nobody knows.
- */
+/* What is found out is OTOK_OK: live; a code from OTOK_E_TOKEN_INVALID down: not; any other: nobody knows. */
 static bool is_dead(int code)
 {
     return code <= OTOK_E_TOKEN_INVALID;
@@ -329,8 +327,8 @@ static bool begins_with(otok_str text, const char *start)
 }
 
 /*
- * The members as they were signed, so that numbers keep every digit; but scope and audience, which the host may have narrowed.  A
- * member is a text, a colon and a value, to which behind_value() is as to one.
+ * The members as they were signed, so that numbers keep every digit; but scope and audience, which the host may have narrowed.
+ * behind_value() passes a name and its colon like the value that follows.
  */
 static void add_members(const struct finding *f, otok_str payload, otok_buf *json)
 {

@@ -126,16 +126,6 @@ static int find_replaced(const struct issuing *i, struct attempt *a, otok_error 
     return rc;
 }
 
-/* When the sweeper looks at a mark: it stays filed for the walk of its cutoff. */
-static int64_t filed_us(const otok_record *mark)
-{
-    for (size_t k = 0; mark != NULL && k < mark->nkeys; k++) {
-        if (mark->keys[k].index == OTOK_INDEX_SWEEP)
-            return mark->sweep_us;
-    }
-    return OTOK_UNLIMITED;
-}
-
 /* What stands in the way may be what the same key has just begun elsewhere: then that is the answer. */
 static int look_once_more(const struct issuing *i, int limited, otok_error *err)
 {
@@ -168,7 +158,7 @@ static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *e
     if (rc == OTOK_OK)
         rc = otok_names_of_pair(i->service, i->grant.subject, i->grant.client_id, &names, err);
     if (rc == OTOK_OK)
-        rc = otok_mark_prepare(i->service, &names, pair, filed_us(pair->record), &a->guard, err);
+        rc = otok_mark_prepare(i->service, &names, pair, otok_mark_filed_us(pair), &a->guard, err);
     return rc;
 }
 
@@ -250,18 +240,19 @@ static int end_replayed(const struct issuing *i, struct attempt *a, otok_error *
         return refuse(err);
     otok_loaded_free(&a->found);
     int rc = otok_session_find(i->service, &a->once.once.session, &a->found, err);
+    if (rc == OTOK_OK) /* the wrong key ends nothing */
+        rc = otok_binding_check(&a->found.body, &i->peer, true, err);
     if (rc == OTOK_OK && is_owner(i, a->found.record))
         rc = otok_session_remove(i->service, &a->found, OTOK_REVOKED_BY_ONCE, &i->peer, err);
     return rc == OTOK_OK || rc == OTOK_E_NOT_FOUND ? refuse(err) : rc;
 }
 
-/* Whether the session is as it was issued, and the caller proves what it is bound to. */
-static bool is_untouched(const struct issuing *i, const struct attempt *a)
+/* Whether the session is as it was issued. */
+static bool is_untouched(const struct attempt *a)
 {
     const otok_loaded *session = &a->found;
     return session->head.generation == 0 &&
-           otok_loaded_lifetime(session, &a->rules, a->birth.now_us).verdict == OTOK_OK &&
-           otok_binding_check(&session->body, &i->peer, true, NULL) == OTOK_OK;
+           otok_loaded_lifetime(session, &a->rules, a->birth.now_us).verdict == OTOK_OK;
 }
 
 static int load_again(const struct issuing *i, struct attempt *a, otok_error *err)
@@ -306,7 +297,9 @@ static int answer_again(const struct issuing *i, struct attempt *a, otok_tokens 
     int rc = load_again(i, a, err);
     if (rc == OTOK_OK)
         rc = otok_loaded_rules(i->service, &a->found, is_public(i), &a->rules, err);
-    if (rc == OTOK_OK && !is_untouched(i, a))
+    if (rc == OTOK_OK)
+        rc = otok_binding_check(&a->found.body, &i->peer, true, err);
+    if (rc == OTOK_OK && !is_untouched(a))
         return end_replayed(i, a, err);
     if (rc == OTOK_OK)
         rc = ask_again(i, a, err);

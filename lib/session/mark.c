@@ -46,14 +46,22 @@ bool otok_mark_times(const otok_service *service, const otok_record *record, oto
     return otok_mark_head_parse(record->head, times);
 }
 
-/* Marks of subject and client are found again by their owner, others by nothing but what they are about. */
+int64_t otok_mark_filed_us(const otok_mark *mark)
+{
+    const otok_record *record = mark->record;
+    for (size_t i = 0; record != NULL && i < record->nkeys; i++) {
+        if (record->keys[i].index == OTOK_INDEX_SWEEP)
+            return record->sweep_us;
+    }
+    return OTOK_UNLIMITED;
+}
+
+/* Marks are found again by their owner: consents are listed so, and what is held about someone is exported and erased. */
 static int set_keys(otok_service *service, otok_mark_write *out, bool filed, otok_error *err)
 {
     size_t n = 0;
-    int rc = OTOK_OK;
-    if (out->record.kind == OTOK_RECORD_PAIR)
-        rc =
-            otok_names_of_owner(service, OTOK_RECORD_PAIR, out->record.subject, out->record.client, out->keys, &n, err);
+    int rc =
+        otok_names_of_owner(service, OTOK_RECORD_PAIR, out->record.subject, out->record.client, out->keys, &n, err);
     if (rc == OTOK_OK && filed)
         rc = otok_sweep_key(service, &out->keys[n++], err);
     out->record.keys = out->keys;

@@ -269,6 +269,9 @@ typedef struct otok_mark_write {
     otok_write write;
 } otok_mark_write;
 
+/* When the sweeper looks at a mark as it is filed now. */
+int64_t otok_mark_filed_us(const otok_mark *mark);
+
 /* `sweep_us`: when the sweeper should look; OTOK_UNLIMITED: never. */
 int otok_mark_prepare(otok_service *service, const otok_scope_names *names, const otok_mark *mark, int64_t sweep_us,
                       otok_mark_write *out, otok_error *err);

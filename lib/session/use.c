@@ -31,7 +31,8 @@ static int usable(const otok_answer *answer)
 static bool is_refusal(int32_t code)
 {
     bool is_known = strcmp(otok_error_name(code), otok_error_name(INT32_MIN)) != 0;
-    return code == OTOK_E_BUSY || (code <= OTOK_E_TOKEN_INVALID && is_known);
+    bool is_finding = code == OTOK_E_TOKEN_REUSED; /* which is the library's to say */
+    return code == OTOK_E_BUSY || (code <= OTOK_E_TOKEN_INVALID && is_known && !is_finding);
 }
 
 int otok_answer_refuse(otok_answer *answer, int32_t code, const char *description)

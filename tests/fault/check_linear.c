@@ -398,6 +398,19 @@ START_TEST(memory_in_steps_is_linearizable)
 }
 END_TEST
 
+/* Histories in which a sid's cutoff was removed under a list, and under a sweep, that had read it or what it holds dead. */
+START_TEST(what_a_cutoff_held_dead_stays_so_for_calls_that_were_running)
+{
+    static const uint64_t histories[] = {842, 10425};
+    const linear_plan plan = {
+        .store = &memory, .form = LINEAR_STEPPED, .seed = 77, .first = histories[_i], .histories = 1};
+    linear_report report;
+    (void)linear_run(&plan, &report);
+    ck_assert_msg(report.violations == 0, "%s", report.story);
+    ck_assert_uint_eq(report.histories, 1);
+}
+END_TEST
+
 START_TEST(memory_with_threads_is_linearizable)
 {
     is_linearizable(&memory, LINEAR_THREADS, 100);
@@ -495,6 +508,7 @@ static void add_all(TCase *tc)
 {
     add_by_hand(tc);
     tcase_add_test(tc, memory_in_steps_is_linearizable);
+    tcase_add_loop_test(tc, what_a_cutoff_held_dead_stays_so_for_calls_that_were_running, 0, 2);
     tcase_add_test(tc, memory_with_threads_is_linearizable);
     tcase_add_test(tc, lmdb_with_threads_is_linearizable);
     tcase_add_test(tc, lmdb_with_processes_that_are_killed_is_linearizable);

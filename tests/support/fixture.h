@@ -62,7 +62,11 @@ int test_refresh(test_fixture *f, const char *token, const char *client_id, otok
 
 /* Expect-style helpers: abort with the name of the code that came. */
 #define test_assert_code(expected, got)                                                                                \
-    ck_assert_msg((expected) == (got), "expected %s, got %s", otok_error_name(expected), otok_error_name(got))
+    do { /* each once: a call that fails must not be made again for the message */                                     \
+        int test_expected = (expected), test_got = (got);                                                              \
+        ck_assert_msg(test_expected == test_got, "expected %s, got %s", otok_error_name(test_expected),                \
+                      otok_error_name(test_got));                                                                      \
+    } while (0)
 
 const test_event *test_last_event(const test_fixture *f, int32_t type); /* NULL when there was none */
 size_t test_count_events(const test_fixture *f, int32_t type);

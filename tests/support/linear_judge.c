@@ -306,6 +306,27 @@ static void compare_tokens(judge *j, const linear_call *call)
     }
 }
 
+/* One issue makes one session: those that nobody was told of are not more than the issues without an answer. */
+static void count_strangers(judge *j)
+{
+    size_t strangers = 0, issues = 0;
+    for (size_t i = 0; i < j->nsessions; i++)
+        strangers += j->sessions[i].issue == NULL;
+    for (unsigned log = 0; log < LINEAR_LOGS; log++) {
+        for (uint32_t i = 0; i < atomic_load(&j->world->logs[log].n); i++) {
+            const linear_call *call = &j->world->logs[log].calls[i];
+            issues += call->kind == LINEAR_ISSUE && is_unknown(call);
+        }
+    }
+    if (strangers <= issues)
+        return;
+    j->report->violations++;
+    if (j->report->story[0] == '\0')
+        (void)snprintf(j->report->story, sizeof j->report->story,
+                       "history %llu: %zu sessions are listed that nobody was told of, and %zu issues have no answer\n",
+                       (unsigned long long)j->world->number, strangers, issues);
+}
+
 static void count(judge *j, const linear_call *call)
 {
     j->report->calls++;
@@ -320,6 +341,7 @@ void linear_judge(const linear_world *world, linear_report *report)
     for_each_call(&j, find_listed);
     for (size_t i = 0; i < j.nsessions; i++)
         judge_session(&j, &j.sessions[i], &seen);
+    count_strangers(&j);
     for_each_call(&j, compare_tokens);
     for_each_call(&j, count);
     report->histories++;
