@@ -138,7 +138,7 @@ END_TEST
 
 /* ----------------------------------------------------------------------------------------------------------- refusals */
 
-static const int32_t refusals[] = {OTOK_E_DENIED,        OTOK_E_CONSENT,      OTOK_E_UNAUTHORIZED_CLIENT,
+static const int32_t refusals[] = {OTOK_E_DENIED,        OTOK_E_CONSENT,       OTOK_E_UNAUTHORIZED_CLIENT,
                                    OTOK_E_TOKEN_INVALID, OTOK_E_TOKEN_REVOKED, OTOK_E_ONCE,
                                    OTOK_E_SCOPE,         OTOK_E_BUSY};
 
@@ -216,7 +216,7 @@ START_TEST(code_that_is_no_refusal_fails_the_request)
     test_advance_s(f, 60);
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         host.refusal = codes[i];
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
         test_assert_code(OTOK_E_INVALID, host.last_failure);
     }
     test_end(f);
@@ -242,7 +242,7 @@ START_TEST(description_is_clean_and_cut_between_characters)
     ck_assert_uint_eq(strlen(err.message), MOST - 1);
     ck_assert(otok_text_is_clean(err.message, MOST - 1));
     host.description = "line\nbreak";
-    test_refused_untouched(f, &request, OTOK_E_INVALID);
+    test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     host.description = NULL;
     test_refused_untouched(f, &request, OTOK_E_DENIED);
     test_end(f);
@@ -411,9 +411,9 @@ START_TEST(mistake_that_is_passed_over_fails_the_request)
     otok_introspect_request introspection = test_introspect_request(tokens->offline_token, NULL);
     test_advance_s(f, 60);
     host.authorize = pass_over;
-    test_not_refreshed(f, &request, OTOK_E_INVALID, "otok_answer_set_scope");
+    test_not_refreshed(f, &request, OTOK_E_CALLBACK, "otok_answer_set_scope");
     test_assert_code(OTOK_E_INVALID, host.last_failure);
-    test_not_introspected(f, &introspection, OTOK_E_INVALID);
+    test_not_introspected(f, &introspection, OTOK_E_CALLBACK);
     ck_assert(test_has_session(f, tokens->session_id));
     test_end(f);
 }
@@ -447,7 +447,7 @@ START_TEST(setters_take_null)
     host.authorize = hand_nothing;
     host.arg = &which;
     while (which < 5)
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     test_assert_code(OTOK_E_INVALID, otok_answer_end_session(NULL));
     test_assert_code(OTOK_E_INVALID, otok_answer_refuse(NULL, OTOK_E_DENIED, NULL));
     test_assert_code(OTOK_E_INVALID, otok_answer_set_scope(NULL, "openid"));

@@ -85,7 +85,7 @@ START_TEST(host_narrows_again_with_claims)
     expect_extent(f, begin(f), "profile", both, 2);
     host.claims_scope = "offline_access"; /* authorize has taken it away */
     otok_grant grant = test_grant(NULL, NULL, NULL);
-    test_not_granted(f, &grant, OTOK_E_INVALID, "otok_answer_set_scope");
+    test_not_granted(f, &grant, OTOK_E_CALLBACK, "otok_answer_set_scope");
     test_end(f);
 }
 END_TEST
@@ -104,10 +104,10 @@ START_TEST(host_narrows_what_the_client_has_narrowed)
     host.audience_count = 1;
     expect_extent(f, test_answered(f, &request), "openid", both, 1);
     host.scope = "offline_access";
-    test_refused_untouched(f, &request, OTOK_E_INVALID);
+    test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     host.scope = NULL;
     host.audience = &both[1];
-    test_refused_untouched(f, &request, OTOK_E_INVALID);
+    test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     test_end(f);
 }
 END_TEST
@@ -128,13 +128,13 @@ START_TEST(host_cannot_widen_nor_leave_nothing)
     test_advance_s(f, 60);
     for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
         host.scope = scopes[i];
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     }
     host.scope = NULL;
     for (size_t i = 0; i < sizeof audiences / sizeof audiences[0]; i++) {
         host.audience = audiences[i].audience;
         host.audience_count = audiences[i].count;
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     }
     test_end(f);
 }
@@ -150,7 +150,7 @@ START_TEST(default_audience_can_be_named)
     host.audience_count = 1;
     expect_extent(f, test_granted(f, &grant), "openid offline_access profile", by_default, 1);
     host.audience = both;
-    test_not_granted(f, &grant, OTOK_E_INVALID, "otok_answer_set_audience");
+    test_not_granted(f, &grant, OTOK_E_CALLBACK, "otok_answer_set_audience");
     test_end(f);
 }
 END_TEST

@@ -111,12 +111,12 @@ START_TEST(reserved_names_are_refused)
         host.nuses = 0;
         host.access_claims = json;
         host.id_claims = NULL;
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
-        test_not_granted(f, &grant, OTOK_E_INVALID, "otok_answer_set_access_claims");
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
+        test_not_granted(f, &grant, OTOK_E_CALLBACK, "otok_answer_set_access_claims");
         host.access_claims = NULL;
         host.id_claims = json;
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
-        test_not_granted(f, &grant, OTOK_E_INVALID, "is reserved");
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
+        test_not_granted(f, &grant, OTOK_E_CALLBACK, "is reserved");
         host.id_claims = NULL;
         grant.claims = json;
         test_not_granted(f, &grant, OTOK_E_INVALID, "grant.claims");
@@ -148,16 +148,16 @@ START_TEST(claims_must_be_an_object_within_bounds)
     otok_refresh_request request = test_refresh_request(tokens->offline_token, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         host.access_claims = bad[i];
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
         host.access_claims = NULL;
         host.id_claims = bad[i];
-        test_refused_untouched(f, &request, OTOK_E_INVALID);
+        test_refused_untouched(f, &request, OTOK_E_CALLBACK);
         host.id_claims = NULL;
     }
     host.access_claims = host.id_claims = longest;
     (void)test_answered(f, &request);
     (void)snprintf(longest, sizeof longest, "{\"x\":\"%0*d\"}", MOST - 7, 0);
-    test_refused_untouched(f, &request, OTOK_E_INVALID);
+    test_refused_untouched(f, &request, OTOK_E_CALLBACK);
     test_end(f);
 }
 END_TEST

@@ -6,7 +6,9 @@
  */
 #include "support/story.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support/claims.h"
@@ -368,6 +370,64 @@ START_TEST(largest_access_token_can_be_revoked)
 }
 END_TEST
 
+/* A keyring that takes the other's place, on and on. */
+struct changing {
+    test_fixture *f;
+    otok_keyring *keyrings[2];
+    bool stop; /* atomic */
+};
+
+static void *change_keyrings(void *arg)
+{
+    struct changing *c = arg;
+    for (size_t i = 0; i < 500 && !__atomic_load_n(&c->stop, __ATOMIC_ACQUIRE); i++) {
+        if (otok_service_set_keyring(c->f->service, c->keyrings[i % 2], NULL) != OTOK_OK)
+            abort();
+    }
+    return NULL;
+}
+
+/* The header of a token, verified under the key that it names, in whichever keyring that is. */
+static otok_jwt *verified(const struct changing *c, const char *token)
+{
+    otok_jwt *jwt = NULL;
+    test_assert_code(OTOK_OK, otok_jwt_parse(token, strlen(token), &jwt, NULL));
+    const char *kid = otok_json_text(jwt->header, "kid");
+    const otok_signing_key *key = otok_keyring_by_kid(c->keyrings[0], kid);
+    if (key == NULL)
+        key = otok_keyring_by_kid(c->keyrings[1], kid);
+    ck_assert_ptr_nonnull(key);
+    test_assert_code(OTOK_OK, otok_jwt_verify(jwt, token, key->pkey, NULL));
+    return jwt;
+}
+
+/* K2 I5: key, header and at_hash of one answer go together, whenever the keyring changes. */
+START_TEST(tokens_of_one_answer_go_together_while_keys_change)
+{
+    struct changing c = {.f = test_open(TEST_MEMORY)};
+    pthread_t thread;
+    char at_hash[OTOK_AT_HASH_MAX + 1];
+    c.keyrings[0] = c.f->keyring;
+    test_assert_code(OTOK_OK, otok_keyring_generate(OTOK_ALG_EDDSA, &c.keyrings[1], NULL));
+    ck_assert_int_eq(pthread_create(&thread, NULL, change_keyrings, &c), 0);
+    for (int i = 0; i < 100; i++) {
+        otok_tokens *tokens = test_issue(c.f, NULL, NULL, NULL);
+        otok_jwt *access = verified(&c, tokens->access_token), *id = verified(&c, tokens->id_token);
+        int32_t algorithm = otok_algorithm_of_name(otok_json_text(id->header, "alg"));
+        ck_assert_str_eq(otok_json_text(access->header, "kid"), otok_json_text(id->header, "kid"));
+        test_assert_code(OTOK_OK, otok_at_hash(algorithm, otok_str_of(tokens->access_token), at_hash, NULL));
+        ck_assert_str_eq(otok_json_text(id->payload, "at_hash"), at_hash);
+        otok_jwt_free(access);
+        otok_jwt_free(id);
+        otok_tokens_free(tokens);
+    }
+    __atomic_store_n(&c.stop, true, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    otok_keyring_free(c.keyrings[1]);
+    test_end(c.f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, access_token_is_an_rfc_9068_one);
@@ -384,6 +444,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, tokens_are_signed_by_each_kind_of_key);
     tcase_add_test(tcase, text_of_the_grant_is_escaped_in_tokens);
     tcase_add_test(tcase, largest_access_token_can_be_revoked);
+    tcase_add_test(tcase, tokens_of_one_answer_go_together_while_keys_change);
 }
 
 int main(void)

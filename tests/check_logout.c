@@ -625,6 +625,78 @@ START_TEST(logout_among_refreshing_processes_is_final)
 }
 END_TEST
 
+enum { ISSUERS = 4, EACH = 30 };
+
+/* Logins and offline grants while the subject is logged out, on nodes whose clocks do not agree. */
+typedef struct flood {
+    test_fixture *nodes[ISSUERS + 1];
+    int began, returned; /* atomic: of the logout */
+    int rc;
+    struct {
+        test_held held;
+        bool before, after; /* returned before the logout began; began after it had returned */
+    } issued[ISSUERS][EACH];
+} flood;
+
+static int32_t kind_of(size_t k)
+{
+    return k % 3 == 0 ? OTOK_SESSION_OFFLINE : OTOK_SESSION_LOGIN;
+}
+
+static void log_in_or_out(void *arg, size_t i)
+{
+    flood *s = arg;
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    for (size_t k = 0; i < ISSUERS && k < EACH; k++) {
+        s->issued[i][k].after = __atomic_load_n(&s->returned, __ATOMIC_SEQ_CST) != 0;
+        s->issued[i][k].held = hold(s->nodes[i], kind_of(k), "alice", "phone", "sso");
+        s->issued[i][k].before = __atomic_load_n(&s->began, __ATOMIC_SEQ_CST) == 0;
+    }
+    if (i < ISSUERS)
+        return;
+    for (int k = 0; k < 30; k++)
+        (void)sched_yield();
+    __atomic_store_n(&s->began, 1, __ATOMIC_SEQ_CST);
+    s->rc = otok_logout(s->nodes[ISSUERS]->service, &alice, 0, NULL, NULL);
+    __atomic_store_n(&s->returned, 1, __ATOMIC_SEQ_CST);
+}
+
+static void expect_parted(const flood *s)
+{
+    for (size_t i = 0; i < ISSUERS * EACH; i++) {
+        int rc = test_refresh_code(s->nodes[ISSUERS], s->issued[i / EACH][i % EACH].held.token, NULL);
+        bool offline = kind_of(i % EACH) == OTOK_SESSION_OFFLINE;
+        if (offline || s->issued[i / EACH][i % EACH].after)
+            test_assert_code(OTOK_OK, rc);
+        else if (s->issued[i / EACH][i % EACH].before)
+            ck_assert_msg(rc == OTOK_E_TOKEN_UNKNOWN || rc == OTOK_E_TOKEN_REVOKED, "%s", otok_error_name(rc));
+    }
+}
+
+/* I7 V3: who had logged in before is out, who logs in afterwards is in, whatever the clocks say; offline sessions are untouched. */
+START_TEST(logout_among_issuing_threads_parts_before_from_after)
+{
+    static const int64_t clocks_s[ISSUERS] = {0, 3600, -3600, 40000};
+    static flood s;
+    for (int round = 0; round < (_i == TEST_MEMORY ? 30 : 5); round++) {
+        memset(&s, 0, sizeof s);
+        s.nodes[ISSUERS] = test_open(_i);
+        test_plain_policy(s.nodes[ISSUERS]);
+        for (size_t i = 0; i < ISSUERS; i++) {
+            s.nodes[i] = test_open_node(s.nodes[ISSUERS], NULL);
+            test_advance_s(s.nodes[i], clocks_s[i]);
+        }
+        test_threads(ISSUERS + 1, log_in_or_out, &s);
+        test_assert_code(OTOK_OK, s.rc);
+        expect_parted(&s);
+        (void)test_sweep(s.nodes[ISSUERS], 0);
+        expect_parted(&s);
+        for (size_t i = 0; i < ISSUERS + 1; i++)
+            test_close(s.nodes[i]);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {
@@ -639,6 +711,7 @@ static void add_tests(TCase *tc)
         logout_and_revocation_of_one_scope_do_not_meet,
         event_of_an_issue_says_the_kind,
         sweeper_never_removes_offline_sessions_behind_a_logout,
+        logout_among_issuing_threads_parts_before_from_after,
     };
     tcase_add_loop_test(tc, logout_ends_the_login_bound_sessions_that_match, 0, 2 * SCOPES);
     tcase_add_loop_test(tc, logout_with_revoke_offline_access_ends_both_kinds, 0, 2 * SCOPES);

@@ -6,6 +6,8 @@
  */
 #include "support/ask.h"
 #include "support/crew.h"
+#include "support/node.h"
+#include "support/watch.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -263,6 +265,90 @@ START_TEST(commit_after_the_marker_was_acknowledged_marks_again)
 }
 END_TEST
 
+static void acknowledge_all(void *node)
+{
+    (void)look(node, true);
+}
+
+/* E2: the marker goes between the moment when a commit sees it and the moment when it relies on it. */
+START_TEST(marker_that_goes_under_a_commit_is_missed)
+{
+    test_held held[LIMIT];
+    test_watch watch;
+    test_fixture *f = open_full(_i, held), *node = test_open_node(f, NULL);
+    test_assert_code(OTOK_OK, open_outbox(node, NULL, LIMIT));
+    test_watch_fixture(&watch, f);
+    test_assert_code(OTOK_OK, open_outbox(f, NULL, LIMIT));
+    (void)test_hold(f, NULL, NULL);
+    expect_content(f, LIMIT, 1);
+    test_advance_s(f, 60);
+    test_watch_step_in(&watch, 1, TEST_CALL_COMMIT, acknowledge_all, node);
+    test_assert_code(OTOK_OK, test_refresh_held(f, &held[0], NULL));
+    ck_assert(watch.reached);
+    content c = look(f, false);
+    ck_assert_msg(c.events + c.overflows == 1, "%zu events and %zu overflows", c.events, c.overflows);
+    test_close(f);
+    test_close(node);
+}
+END_TEST
+
+/* E2 V5: and a revocation comes through all the same. */
+START_TEST(marker_that_goes_under_a_revocation_does_not_stop_it)
+{
+    test_held held[LIMIT];
+    test_watch watch;
+    test_fixture *f = open_full(_i, held), *node = test_open_node(f, NULL);
+    test_assert_code(OTOK_OK, open_outbox(node, NULL, LIMIT));
+    test_watch_fixture(&watch, f);
+    test_assert_code(OTOK_OK, open_outbox(f, NULL, LIMIT));
+    (void)test_hold(f, NULL, NULL);
+    test_watch_step_in(&watch, 1, TEST_CALL_COMMIT, acknowledge_all, node);
+    test_assert_code(OTOK_OK, otok_revoke_session(f->service, held[0].session_id, NULL));
+    ck_assert(watch.reached);
+    ck_assert(!test_has_session(f, held[0].session_id));
+    content c = look(f, false);
+    ck_assert_msg(c.events + c.overflows == 1, "%zu events and %zu overflows", c.events, c.overflows);
+    test_close(f);
+    test_close(node);
+}
+END_TEST
+
+typedef struct churn {
+    test_watch watch;
+    test_fixture *node;
+    int times;
+} churn;
+
+/* A reader who takes everything, and others who fill it again, before each commit. */
+static void churn_marker(void *arg)
+{
+    churn *c = arg;
+    acknowledge_all(c->node);
+    for (int i = 0; i < LIMIT + 1; i++)
+        (void)test_hold(c->node, "bob", NULL);
+    if (++c->times < 50)
+        test_watch_step_in(&c->watch, 1, TEST_CALL_COMMIT, churn_marker, c);
+}
+
+/* E2: "never blocks a revocation", not even where the marker is another one each time. */
+START_TEST(marker_that_never_stays_does_not_block_a_revocation)
+{
+    churn c = {.times = 0};
+    test_held held[LIMIT];
+    test_fixture *f = open_full(_i, held);
+    c.node = test_open_node(f, NULL);
+    test_assert_code(OTOK_OK, open_outbox(c.node, NULL, LIMIT));
+    test_watch_fixture(&c.watch, f);
+    test_assert_code(OTOK_OK, open_outbox(f, NULL, LIMIT));
+    (void)test_hold(f, NULL, NULL);
+    test_watch_step_in(&c.watch, 1, TEST_CALL_COMMIT, churn_marker, &c);
+    test_assert_code(OTOK_OK, otok_revoke_session(f->service, held[0].session_id, NULL));
+    ck_assert(!test_has_session(f, held[0].session_id));
+    test_close(f);
+    test_close(c.node);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------------------------------------- many at once */
 
 enum { WRITERS = 8, TURNS = 60 };
@@ -362,7 +448,10 @@ static void rotate_or_read(void *arg, size_t i)
     }
     for (int turn = 0; turn < TURNS; turn++) {
         test_advance_s(c->f, 60);
-        note_failure(c, test_refresh_held(c->f, &c->held[i], NULL));
+        int rc = OTOK_E_CONFLICT; /* a client tries again */
+        while (rc == OTOK_E_CONFLICT)
+            rc = test_refresh_held(c->f, &c->held[i], NULL);
+        note_failure(c, rc);
     }
     __atomic_sub_fetch(&c->writing, 1, __ATOMIC_SEQ_CST);
 }
@@ -391,6 +480,97 @@ START_TEST(reader_among_rotating_threads_misses_nothing)
     free(c->acknowledged);
     test_close(c->f);
     free(c);
+}
+END_TEST
+
+/* What the reader of a small outbox knows of each session: by events, and by comparing where some are missing. */
+typedef struct learner {
+    crowd c;
+    uint32_t known[WRITERS];
+    uint64_t compared;
+} learner;
+
+static uint32_t generation_of(test_fixture *f, const char *session_id)
+{
+    otok_session *session = NULL;
+    uint32_t generation = 0;
+    if (otok_session_get(f->service, session_id, &session, NULL) == OTOK_OK)
+        generation = session->generation;
+    otok_session_free(session);
+    return generation;
+}
+
+static void compare_all(learner *l)
+{
+    for (size_t k = 0; k < WRITERS; k++)
+        l->known[k] = generation_of(l->c.f, l->c.ids[k]);
+    l->compared++;
+}
+
+static void learn(learner *l, const otok_outbox_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const otok_event *event = batch->events[i];
+        for (size_t k = 0; event->type == OTOK_EVENT_REFRESHED && k < WRITERS; k++) {
+            if (strcmp(l->c.ids[k], event->session_id) == 0 && l->known[k] < event->generation)
+                l->known[k] = event->generation;
+        }
+    }
+}
+
+/* As the header says: notes that something is missing, acknowledges, and then compares. */
+static void learn_until_all_is_written(learner *l)
+{
+    for (bool last = false, more = true; more || !last;) {
+        content in_it = {0};
+        otok_outbox_batch *batch = NULL;
+        last = __atomic_load_n(&l->c.writing, __ATOMIC_SEQ_CST) == 0;
+        note_failure(&l->c, otok_outbox_read(l->c.f->service, 0, &batch, NULL));
+        if (batch == NULL)
+            return;
+        learn(l, batch);
+        look_at(batch, &in_it);
+        more = batch->count != 0;
+        note_failure(&l->c, otok_outbox_acknowledge(l->c.f->service, batch, NULL));
+        otok_outbox_batch_free(batch);
+        if (in_it.overflows != 0)
+            compare_all(l);
+        for (int k = 0; k < 20; k++) /* slower than they write */
+            (void)sched_yield();
+    }
+}
+
+static void rotate_or_learn(void *arg, size_t i)
+{
+    learner *l = arg;
+    if (i < WRITERS)
+        rotate_or_read(&l->c, i);
+    else
+        learn_until_all_is_written(l);
+}
+
+/* E2: a marker that goes at the moment when somebody relies on it: whoever compares after acknowledging knows everything. */
+START_TEST(reader_of_a_full_outbox_knows_everything_in_the_end)
+{
+    for (int round = 0; round < (_i == TEST_MEMORY ? 20 : 4); round++) {
+        learner *l = calloc(1, sizeof *l);
+        l->c.f = open_box(_i, LIMIT);
+        l->c.writing = WRITERS;
+        for (size_t i = 0; i < WRITERS; i++) {
+            l->c.held[i] = test_hold(l->c.f, NULL, NULL);
+            memcpy(l->c.ids[i], l->c.held[i].session_id, sizeof l->c.ids[i]);
+        }
+        test_threads(WRITERS + 1, rotate_or_learn, l);
+        ck_assert_msg(l->c.failed == 0, "%d failed: %s", l->c.failed, otok_error_name(l->c.first));
+        for (size_t i = 0; i < WRITERS; i++) {
+            ck_assert_uint_eq(generation_of(l->c.f, l->c.ids[i]), TURNS);
+            ck_assert_msg(l->known[i] == TURNS, "session %zu: %u are known of %d, after %llu comparisons", i,
+                          l->known[i], TURNS, (unsigned long long)l->compared);
+        }
+        expect_content(l->c.f, 0, 0);
+        test_close(l->c.f);
+        free(l);
+    }
 }
 END_TEST
 
@@ -562,8 +742,12 @@ static void add_tests(TCase *tc)
         marker_of_an_overflow_is_an_event_of_its_realm,
         marker_outlives_a_restart_and_stays_in_its_realm,
         commit_after_the_marker_was_acknowledged_marks_again,
+        marker_that_goes_under_a_commit_is_missed,
+        marker_that_goes_under_a_revocation_does_not_stop_it,
+        marker_that_never_stays_does_not_block_a_revocation,
         threads_fill_the_outbox_and_leave_one_marker,
         reader_among_rotating_threads_misses_nothing,
+        reader_of_a_full_outbox_knows_everything_in_the_end,
     };
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);
     tcase_add_test(tc, killed_worker_leaves_session_and_outbox_in_agreement);

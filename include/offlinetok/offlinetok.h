@@ -463,7 +463,8 @@ typedef struct otok_use {
 
 /*
  * What the host says to a use; what is handed in is copied.  Each returns OTOK_OK or OTOK_E_INVALID, OTOK_E_NOMEM; an error that the
- * callback passes over fails the request all the same.  Only inside the callback that was given the answer.  Since 0.1.
+ * callback passes over fails the request all the same, OTOK_E_CALLBACK.  Only inside the callback that was given the answer.
+ * Since 0.1.
  */
 typedef struct otok_answer otok_answer;
 

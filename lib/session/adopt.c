@@ -42,6 +42,7 @@ static int copy_grant(const otok_grant *grant, otok_adoption *out, otok_error *e
     otok_buf scope;
     otok_peer holder;
     int rc = otok_struct_read(&own, sizeof own, grant, sizeof(size_t) + 3 * sizeof(char *), "otok_grant", err);
+    own.nonce = own.replaces = own.once_key = NULL;
     if (rc == OTOK_OK)
         rc = otok_grant_check(&own, err);
     if (rc == OTOK_OK)
@@ -65,7 +66,7 @@ static int copy_legacy(otok_adoption *out, const otok_legacy *legacy, otok_error
 {
     otok_legacy own;
     size_t len;
-    if (out->found)
+    if (out->found || out->failed != OTOK_OK)
         return otok_fail(err, OTOK_E_INVALID, "otok_legacy_set() was called before");
     int rc = otok_struct_read(&own, sizeof own, legacy, sizeof(size_t) + sizeof(char *), "otok_legacy", err);
     if (rc == OTOK_OK)
@@ -107,7 +108,8 @@ int otok_adoption_ask(otok_service *service, const char *token, const char *clie
     if (service->callbacks.adopt(service->user, token, client_id, out) != 0)
         return otok_fail(err, OTOK_E_CALLBACK, "the host's adopt callback failed");
     if (out->failed != OTOK_OK) /* the host may have passed it over: fail closed */
-        return otok_error_set(err, out->failed, out->error.system_errno, out->error.message);
+        return otok_fail(err, out->failed == OTOK_E_NOMEM ? OTOK_E_NOMEM : OTOK_E_CALLBACK,
+                         "the host's adopt callback: %s", out->error.message);
     return out->found ? OTOK_OK : otok_fail(err, OTOK_E_TOKEN_INVALID, "the token is of no system that is known");
 }
 
@@ -126,7 +128,7 @@ static int check_owner(const otok_once_use *use, const otok_adoption *adoption, 
 {
     bool same = otok_str_eq(use->record->subject, otok_str_of(adoption->subject)) &&
                 otok_str_eq(use->record->client, otok_str_of(adoption->client_id));
-    return same ? OTOK_OK : otok_fail(err, OTOK_E_INVALID, "legacy.id was that of another subject or client before");
+    return same ? OTOK_OK : otok_fail(err, OTOK_E_CALLBACK, "legacy.id was that of another subject or client before");
 }
 
 static int check_client(const otok_adoption *adoption, const char *client_id, int refusal, otok_error *err)

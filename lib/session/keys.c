@@ -126,18 +126,17 @@ int otok_key_cell_new(const otok_service *service, otok_keyring *keyring, otok_k
 {
     otok_keys *keys = NULL;
     otok_key_cell *cell = otok_calloc(1, sizeof *cell);
-    int rc = cell != NULL ? new_keys(service, keyring, &keys, err) : otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    if (rc == OTOK_OK && pthread_mutex_init(&cell->turn, NULL) != 0)
-        rc = otok_fail(err, OTOK_E_NOMEM, "no mutex");
-    if (rc != OTOK_OK) {
-        if (keys != NULL)
-            free_keys(keys);
+    if (cell == NULL || pthread_mutex_init(&cell->turn, NULL) != 0) {
         otok_free(cell);
-        return rc;
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     }
+    int rc = new_keys(service, keyring, &keys, err);
     atomic_init(&cell->now, keys);
-    *out = cell;
-    return OTOK_OK;
+    if (rc == OTOK_OK)
+        *out = cell;
+    else
+        otok_key_cell_free(cell);
+    return rc;
 }
 
 void otok_key_cell_free(otok_key_cell *cell)
@@ -160,12 +159,12 @@ const otok_keys *otok_service_now_keys(const otok_service *service)
 /* With the turn: the same keys of the same file take nobody's place, so that those who reload every minute hold no more than others. */
 static int set_keys(const otok_service *service, otok_keyring *keyring, otok_error *err)
 {
-    otok_keys *now = atomic_load(&service->keys->now), *keys;
+    otok_keys *now = atomic_load(&service->keys->now), *keys = NULL;
     if (keyring == now->keyring ||
         (otok_keyring_same(keyring, now->keyring) && otok_keyring_same_files(keyring, now->keyring)))
         return OTOK_OK;
     int rc = new_keys(service, keyring, &keys, err);
-    if (rc == OTOK_OK) {
+    if (keys != NULL) {
         keys->before = now;
         atomic_store_explicit(&service->keys->now, keys, memory_order_release);
     }

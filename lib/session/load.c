@@ -154,10 +154,9 @@ int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out
     int rc = otok_store_fetch(service->store, id, 1, OTOK_FETCH_LINKS, on_record, &found, err);
     if (rc == OTOK_OK && found.short_of_memory) /* which must not pass for absence */
         rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    if (rc == OTOK_OK && found.record == NULL)
-        rc = otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
     if (rc == OTOK_OK)
-        rc = otok_session_unpack(service, found.record, out, err);
+        rc = found.record != NULL ? otok_session_unpack(service, found.record, out, err)
+                                  : otok_fail(err, OTOK_E_NOT_FOUND, "there is no such session");
     if (rc == OTOK_OK) {
         found.record = NULL;
         out->cutoffs = found.cutoffs;

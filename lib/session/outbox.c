@@ -66,18 +66,25 @@ static int draw_id(otok_record *record, otok_error *err)
     return otok_random(record->id.bytes + TIME_SIZE, sizeof record->id.bytes - TIME_SIZE, err);
 }
 
-static int print_events(const otok_service *service, const otok_change *change, otok_outbox_entry *entry,
-                        otok_error *err)
+static int print_told(const otok_service *service, const otok_change *change, otok_told *told, otok_event *events,
+                      otok_buf *out, otok_error *err)
 {
-    otok_told *told = otok_calloc(change->nnotices, sizeof *told);
-    otok_event *events = otok_calloc(change->nnotices, sizeof *events);
-    int rc = told != NULL && events != NULL ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    for (size_t i = 0; rc == OTOK_OK && i < change->nnotices; i++) {
+    for (size_t i = 0; i < change->nnotices; i++) {
         otok_notice_complete(service, &change->notices[i], &told[i]);
         events[i] = told[i].event;
     }
-    if (rc == OTOK_OK)
-        rc = otok_events_print(events, change->nnotices, &entry->body, err);
+    return otok_events_print(events, change->nnotices, out, err);
+}
+
+static int print_events(const otok_service *service, const otok_change *change, otok_buf *out, otok_error *err)
+{
+    otok_told *told = otok_calloc(change->nnotices, sizeof *told);
+    otok_event *events = otok_calloc(change->nnotices, sizeof *events);
+    int rc = OTOK_E_NOMEM;
+    if (told != NULL && events != NULL)
+        rc = print_told(service, change, told, events, out, err);
+    else
+        (void)otok_fail(err, OTOK_E_NOMEM, "out of memory");
     otok_free(told);
     otok_free(events);
     return rc;
@@ -86,7 +93,7 @@ static int print_events(const otok_service *service, const otok_change *change, 
 static int enter_events(otok_service *service, const otok_change *change, otok_outbox_entry *entry, otok_error *err)
 {
     otok_notice_complete(service, &change->notices[0], &entry->first);
-    int rc = print_events(service, change, entry, err);
+    int rc = print_events(service, change, &entry->body, err);
     if (rc == OTOK_OK)
         rc = fill_record(service, &entry->first.event, entry, err);
     entry->held = true;

@@ -424,24 +424,10 @@ static int refresh(otok_refreshing *r, otok_tokens **out, otok_error *err)
     return rc;
 }
 
-/* Not ours: perhaps it is of the system before. */
-static int refresh_foreign(otok_refreshing *r, otok_tokens **out, otok_error *err)
-{
-    otok_adoption adoption = {0};
-    int rc = otok_adoption_ask(r->service, r->request.token, r->request.client_id, &adoption, err);
-    if (rc == OTOK_OK) {
-        r->adoption = &adoption;
-        rc = refresh(r, out, err);
-    } else if (rc == OTOK_E_TOKEN_INVALID) {
-        otok_count_one(r->service, OTOK_COUNT_FORGED);
-    }
-    otok_adoption_free(&adoption);
-    return rc;
-}
-
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
 {
     otok_refreshing r = {.service = service};
+    otok_adoption adoption = {0};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
@@ -449,10 +435,15 @@ int otok_refresh(otok_service *service, const otok_refresh_request *request, oto
     if (rc != OTOK_OK)
         return rc;
     rc = otok_token_present(service, r.request.token, &r.presented, &r.id, err);
+    if (rc == OTOK_E_TOKEN_INVALID) { /* not ours: perhaps it is of the system before */
+        rc = otok_adoption_ask(service, r.request.token, r.request.client_id, &adoption, err);
+        r.adoption = &adoption;
+    }
     if (rc == OTOK_OK)
         rc = refresh(&r, out, err);
     else if (rc == OTOK_E_TOKEN_INVALID)
-        rc = refresh_foreign(&r, out, err);
+        otok_count_one(service, OTOK_COUNT_FORGED);
+    otok_adoption_free(&adoption);
     otok_wipe(&r.presented, sizeof r.presented);
     return rc;
 }

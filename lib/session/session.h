@@ -426,7 +426,7 @@ struct otok_answer {
     otok_str scope;
     const otok_str *audience;
     size_t audience_count;
-    otok_buf scope_text, audience_text; /* what was narrowed */
+    otok_buf scope_text; /* what was narrowed */
     otok_str audience_items[OTOK_MAX_AUDIENCE];
     char *access_claims, *id_claims; /* members without their braces; NULL: none were given */
     otok_error error;

@@ -223,12 +223,15 @@ static int show(const otok_asked *asked, const otok_session *session, const otok
 /* What came back, in the order of what weighs most: a failure, a mistake that was passed over, a refusal. */
 static int outcome_of(const otok_answer *answer, int returned, const char *name, otok_error *err)
 {
-    if (returned != 0)
-        return otok_fail(err, OTOK_E_CALLBACK, "the host's %s callback failed%s%s", name,
-                         answer->failed != OTOK_OK ? ": " : "", answer->failed != OTOK_OK ? answer->error.message : "");
-    if ((answer->failed != OTOK_OK || answer->refusal != OTOK_OK) && err != NULL)
+    bool failed = answer->failed != OTOK_OK;
+    if (answer->failed == OTOK_E_NOMEM)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    if (returned != 0 || failed) /* the client is not to blame for either */
+        return otok_fail(err, OTOK_E_CALLBACK, "the host's %s callback failed%s%s", name, failed ? ": " : "",
+                         failed ? answer->error.message : "");
+    if (answer->refusal != OTOK_OK && err != NULL)
         *err = answer->error;
-    return answer->failed != OTOK_OK ? answer->failed : answer->refusal;
+    return answer->refusal;
 }
 
 static int ask(const otok_service *service, callback call, const char *name, const otok_asked *asked,
