@@ -254,9 +254,75 @@ START_TEST(revoked_before_it_was_ever_adopted_it_stays_so_until_its_end)
         test_advance_s(f, 11 * TEST_DAY_S);
         (void)test_sweep(f, 0);
     }
-    ck_assert_uint_eq(test_count_records(f->store),
-                      0); /* its own end has come: now the host refuses it, and we forget */
+    test_advance_s(f, 3 * TEST_DAY_S);
+    (void)test_sweep(f, 0); /* its own end has come, and the grace has passed: now the host refuses it, and we forget */
+    ck_assert_uint_eq(test_count_records(f->store), 0);
     test_assert_code(OTOK_E_TOKEN_EXPIRED, test_refresh_code(f, legacy, NULL));
+    test_close(f);
+}
+END_TEST
+
+/* L5: a sweeper whose clock ran ten years ahead for a moment makes nothing good again. */
+START_TEST(a_clock_that_jumps_does_not_bring_it_back)
+{
+    test_fixture *f = open_with_legacy(_i);
+    const test_legacy ending = {.ends_us = TEST_START_US + 90 * DAY_US};
+    char legacy[TEST_LEGACY_CHARS];
+    (void)strcpy(legacy, test_legacy_token(&ending));
+    test_assert_code(OTOK_OK, test_revoke(f, legacy, "phone"));
+    test_set_now_us(f, TEST_START_US + 3650 * DAY_US);
+    (void)test_sweep(f, 0);
+    test_set_now_us(f, TEST_START_US + DAY_US);
+    test_assert_code(OTOK_E_TOKEN_UNKNOWN, test_refresh_code(f, legacy, NULL));
+    for (int i = 0; i < 80; i++) {
+        test_advance_s(f, TEST_DAY_S);
+        (void)test_sweep(f, 0);
+        test_assert_code(OTOK_E_TOKEN_UNKNOWN, test_refresh_code(f, legacy, NULL));
+    }
+    test_close(f);
+}
+END_TEST
+
+/* V7: an erasure on a node whose clock is behind does not bring it back either. */
+START_TEST(an_erasure_with_a_clock_behind_does_not_bring_it_back)
+{
+    test_fixture *f = open_with_legacy(_i);
+    otok_filter alice = test_filter("alice", NULL, NULL);
+    test_assert_code(OTOK_OK, test_revoke(f, test_legacy_token(&plain), "phone"));
+    test_set_now_us(f, TEST_START_US - 3650 * DAY_US);
+    test_assert_code(OTOK_OK, otok_erase(f->service, &alice, NULL, NULL));
+    test_set_now_us(f, TEST_START_US);
+    test_assert_code(OTOK_E_TOKEN_REVOKED, test_refresh_code(f, test_legacy_token(&plain), NULL));
+    test_close(f);
+}
+END_TEST
+
+/* V5: whichever process sweeps: the cutoff of a sid outlives its sessions where a host adopts. */
+START_TEST(a_sweeper_that_does_not_adopt_does_not_bring_it_back)
+{
+    test_fixture *f = open_with_legacy(_i);
+    otok_filter sid = test_filter(NULL, NULL, "5f3c1a7e");
+    test_assert_code(OTOK_OK, otok_logout(f->service, &sid, 1, NULL, NULL));
+    f->callbacks.adopt = NULL;
+    test_reopen_service(f);
+    for (int i = 0; i < 5; i++)
+        (void)test_sweep_out(f);
+    test_install_legacy(f);
+    test_assert_code(OTOK_E_TOKEN_REVOKED, test_refresh_code(f, test_legacy_token(&plain), NULL));
+    test_close(f);
+}
+END_TEST
+
+/* V1: a proof is not needed to revoke, but a wrong one is refused. */
+START_TEST(the_wrong_key_revokes_nothing_that_was_not_adopted)
+{
+    test_fixture *f = open_with_legacy(_i);
+    const test_legacy bound = {.jkt = TEST_JKT};
+    uint64_t state = test_store_state(f->store);
+    test_assert_code(OTOK_E_SENDER,
+                     test_revoke_as(f, test_legacy_token(&bound), "phone", OTOK_CLIENT_PUBLIC, TEST_OTHER_JKT));
+    ck_assert_uint_eq(state, test_store_state(f->store));
+    test_assert_code(OTOK_OK, test_revoke(f, test_legacy_token(&bound), "phone"));
     test_close(f);
 }
 END_TEST
@@ -437,6 +503,10 @@ static void add(TCase *tc)
         rotation_of_its_successor_closes_it_at_once,
         the_maximum_lifetime_counts_from_the_legacy_start,
         revoked_before_it_was_ever_adopted_it_stays_so_until_its_end,
+        a_clock_that_jumps_does_not_bring_it_back,
+        an_erasure_with_a_clock_behind_does_not_bring_it_back,
+        a_sweeper_that_does_not_adopt_does_not_bring_it_back,
+        the_wrong_key_revokes_nothing_that_was_not_adopted,
         revoking_the_legacy_token_ends_the_session_that_it_became,
         another_client_revokes_nothing_that_was_not_adopted,
         what_the_host_does_not_know_is_refused_and_nothing_is_written,

@@ -276,6 +276,10 @@ START_TEST(record_is_swept_after_its_time_and_not_before)
     test_assert_code(OTOK_E_ONCE, code_of(f, &grant));
     test_advance_s(f, 2);
     (void)test_sweep(f, 0);
+    ck_assert_uint_eq(test_count_records(f->store),
+                      2); /* seen to have ended, and looked at again after the grace (L5) */
+    test_advance_s(f, 86400);
+    (void)test_sweep(f, 0);
     ck_assert_uint_eq(test_count_records(f->store), 1);
     const otok_tokens *second = test_granted(f, &grant);
     ck_assert_str_ne(first->session_id, second->session_id);

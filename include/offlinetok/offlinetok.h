@@ -34,10 +34,10 @@ extern "C" {
 
 /* ====================================================================================== 1  conventions and errors =====
  *
- * Structs that go in begin with `size`, which otok_x_init() sets to the size of the struct that the caller was compiled with
- * (its argument), everything else to 0.  0 or NULL is the default of every member that does not say "required".  Structs only ever
- * grow at their end: an older, smaller one is read as if the rest were 0; a newer, larger one is accepted when what this
- * library does not know is 0, and OTOK_E_INVALID otherwise.
+ * Structs that go in begin with `size`, which otok_x_init() sets to the size of the struct that the caller was compiled
+ * with (its argument), everything else to 0.  0 or NULL is the default of every member that does not say
+ * "required".  Structs only ever grow at their end: an older, smaller one is read as if the rest were 0; a newer, larger
+ * one is accepted when what this library does not know is 0, and OTOK_E_INVALID otherwise.
  *
  * Structs that come out are allocated by the library, are freed by the function named beside them (which takes NULL), and
  * are NULL on failure.  The text in them lives as long as they do.
@@ -189,10 +189,10 @@ int otok_keyring_keys(const otok_keyring *keyring, otok_key_list **out, otok_err
 void otok_key_list_free(otok_key_list *list);
 
 /*
- * Rotation in three steps, with time between them.  ADD a next key; once every process and every client that caches the JWKS has
- * it, ACTIVATE it, and the active one is retired; once nothing is left under that (a signing key: after the longest lifetime of
- * an access token; a MAC key: when otok_service_keys() counts no session), DROP it.  Nobody is logged out before DROP; a token
- * under a dropped key is OTOK_E_TOKEN_INVALID.
+ * Rotation in three steps, with time between them.  ADD a next key; once every process and every client that caches the
+ * JWKS has it, ACTIVATE it, and the active one is retired; once nothing is left under that (a signing key: after the
+ * longest lifetime of an access token; a MAC key: when otok_service_keys() counts no session), DROP it.  Nobody is logged
+ * out before DROP; a token under a dropped key is OTOK_E_TOKEN_INVALID.
  */
 enum { OTOK_KEY_STEP_ADD = 1, OTOK_KEY_STEP_ACTIVATE = 2, OTOK_KEY_STEP_DROP = 3 };
 
@@ -217,8 +217,9 @@ int otok_keyring_change(const otok_keyring *keyring, const otok_key_change *chan
                         otok_error *err);
 
 /*
- * The same to a keyring file: read, changed and written under a lock, so that two administrators at once lose nothing.  `out` (may
- * be NULL) is the keyring as it is on disk now.  Errors: also those of otok_keyring_load() and otok_keyring_save().  Since 0.1.
+ * The same to a keyring file: read, changed and written under a lock, so that two administrators at once lose
+ * nothing.  `out` (may be NULL) is the keyring as it is on disk now.  Errors: also those of otok_keyring_load() and
+ * otok_keyring_save().  Since 0.1.
  */
 int otok_keyring_change_file(const char *path, const char *token_keys_path, const otok_key_change *change,
                              otok_keyring **out, otok_error *err);
@@ -325,15 +326,15 @@ typedef struct otok_policy {
     int32_t consent;           /* OTOK_ON: a refresh needs a consent (chapter 10) that covers its scopes; default off */
 
     /*
-     * Live sessions of one kind that a subject may have with a client; default unlimited.  At the limit a new one ends the oldest by
-     * start, at most 32 in one issue, or is refused, OTOK_E_LIMIT.
+     * Live sessions of one kind that a subject may have with a client; default unlimited.  At the limit a new one ends the
+     * oldest by start, at most 32 in one issue, or is refused, OTOK_E_LIMIT.
      */
     int32_t at_session_limit; /* OTOK_AT_LIMIT_... */
     int64_t session_limit;
 
     /*
-     * The same otok_grant.once_key gets the same session again for once_window_s (default 60 s), while its first token has not been
-     * superseded.  Later it is refused, OTOK_E_ONCE, and its session ended, for once_keep_s (default 1 day, at
+     * The same otok_grant.once_key gets the same session again for once_window_s (default 60 s), while its first token has
+     * not been superseded.  Later it is refused, OTOK_E_ONCE, and its session ended, for once_keep_s (default 1 day, at
      * least the window, at most 30 days).
      */
     int64_t once_window_s;
@@ -348,8 +349,8 @@ void otok_policy_init(otok_policy *policy, size_t size);
 enum { OTOK_AT_LIMIT_DEFAULT = 0, OTOK_AT_LIMIT_EVICT = 1, OTOK_AT_LIMIT_REFUSE = 2 };
 
 /*
- * Presets.  KEYCLOAK: no rotation; a window of 10 s if it is switched on.  BCP: RFC 9700, which are the defaults.  FAPI2 (FAPI 2.0
- * Security Profile section 5.3.2.1): no rotation; neither public clients nor sessions without sender constraint.
+ * Presets.  KEYCLOAK: no rotation; a window of 10 s if it is switched on.  BCP: RFC 9700, which are the defaults.  FAPI2
+ * (FAPI 2.0 Security Profile section 5.3.2.1): no rotation; neither public clients nor sessions without sender constraint.
  */
 enum { OTOK_PRESET_KEYCLOAK = 1, OTOK_PRESET_BCP = 2, OTOK_PRESET_FAPI2 = 3 };
 
@@ -462,15 +463,15 @@ typedef struct otok_use {
 } otok_use;
 
 /*
- * What the host says to a use; what is handed in is copied.  Each returns OTOK_OK or OTOK_E_INVALID, OTOK_E_NOMEM; an error that the
- * callback passes over fails the request all the same, OTOK_E_CALLBACK.  Only inside the callback that was given the answer.
- * Since 0.1.
+ * What the host says to a use; what is handed in is copied.  Each returns OTOK_OK or OTOK_E_INVALID, OTOK_E_NOMEM; an error
+ * that the callback passes over fails the request all the same, OTOK_E_CALLBACK.  Only inside the callback that was given
+ * the answer. Since 0.1.
  */
 typedef struct otok_answer otok_answer;
 
 /*
- * Refuses: `code` is OTOK_E_DENIED (invalid_grant) or another code from OTOK_E_TOKEN_INVALID down, whose error goes on the wire, or
- * OTOK_E_BUSY (503).  `description` (may be NULL) becomes the message.  The token stays unconsumed.
+ * Refuses: `code` is OTOK_E_DENIED (invalid_grant) or another code from OTOK_E_TOKEN_INVALID down, whose error goes on the
+ * wire, or OTOK_E_BUSY (503).  `description` (may be NULL) becomes the message.  The token stays unconsumed.
  */
 int otok_answer_refuse(otok_answer *answer, int32_t code, const char *description);
 /* Refuses and ends the session: OTOK_REVOKED_BY_HOST. */
@@ -479,8 +480,8 @@ int otok_answer_end_session(otok_answer *answer);
 int otok_answer_set_scope(otok_answer *answer, const char *scope);
 int otok_answer_set_audience(otok_answer *answer, const char *const *audience, size_t count);
 /*
- * Extra claims: a JSON object with the bounds of otok_grant.claims.  Those of the access token replace the grant's; those of the
- * ID token are added.  Reserved names (see otok_grant.claims) are OTOK_E_INVALID.
+ * Extra claims: a JSON object with the bounds of otok_grant.claims.  Those of the access token replace the grant's; those
+ * of the ID token are added.  Reserved names (see otok_grant.claims) are OTOK_E_INVALID.
  */
 int otok_answer_set_access_claims(otok_answer *answer, const char *json);
 int otok_answer_set_id_claims(otok_answer *answer, const char *json);
@@ -512,16 +513,17 @@ typedef struct otok_callbacks {
     /* Told after the commit. */
     void (*event)(void *user, const otok_event *event);
     /*
-     * Asked before an answer is made, after every check of the library: is the user enabled, the client there, the role still
-     * given?  It agrees unless it says otherwise in `answer`.  0; anything else fails the request, OTOK_E_CALLBACK, the session as
-     * before.
+     * Asked before an answer is made, after every check of the library: is the user enabled, the client there, the role
+     * still given?  It agrees unless it says otherwise in `answer`.  0; anything else fails the request, OTOK_E_CALLBACK,
+     * the session as before.
      */
     int (*authorize)(void *user, const otok_use *use, otok_answer *answer);
     /* Asked for claims, after authorize, with the scope that was left; not when introspecting.  Returns as authorize does. */
     int (*claims)(void *user, const otok_use *use, otok_answer *answer);
     /*
-     * Given a token that is not this library's, and the client that presents it, which the host has authenticated: when it is a
-     * valid token of the system before, calls otok_legacy_set().  0 either way; anything else fails the request, OTOK_E_CALLBACK.
+     * Given a token that is not this library's, and the client that presents it, which the host has authenticated: when it
+     * is a valid token of the system before, calls otok_legacy_set().  Every process of a realm that ends sessions has it,
+     * or none.  0 either way; anything else fails the request, OTOK_E_CALLBACK.
      */
     int (*adopt)(void *user, const char *token, const char *client_id, otok_adoption *adoption);
     /*
@@ -540,7 +542,8 @@ typedef struct otok_config {
     const char *realm;  /* default: the issuer; at most 255 bytes.  Sessions of one realm are invisible to another */
     /*
      * The embedded default, when otok_service_open() gets neither store nor keyring: a folder (made when it is not there,
-     * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when neither is there yet.
+     * mode 0700) with the LMDB store in "store" and the keyring in "keyring.json", made there (ES256) when neither is there
+     * yet.
      */
     const char *directory;
     const char *audience;      /* `aud` of access tokens whose grant names none (RFC 9068 section 3); default: issuer */
@@ -549,7 +552,11 @@ typedef struct otok_config {
     void *user;                      /* handed to each callback */
     int64_t deadline_ms;             /* after so long over all attempts a call answers OTOK_E_BUSY; default 10000 */
     const otok_ceilings *ceilings;   /* copied; default: none */
-    uint64_t outbox_limit; /* commits whose events the outbox holds at most; default 0: no outbox (chapter 14) */
+    /*
+     * Commits whose events the outbox holds, at most or a few more; default 0: no outbox (chapter 14).  It misses none where every
+     * process of the realm has one.
+     */
+    uint64_t outbox_limit;
 } otok_config;
 
 void otok_config_init(otok_config *config, size_t size);
@@ -574,9 +581,9 @@ void otok_service_close(otok_service *service);
 int otok_service_set_keyring(otok_service *service, otok_keyring *keyring, otok_error *err);
 
 /*
- * Reads the keyring's file again; nothing happens when it has not changed.  A service also does so by itself when it meets a key
- * that it does not know.  OTOK_E_UNSUPPORTED when the keyring came from no file; and what
- * otok_keyring_load() and otok_service_set_keyring() return, the service going on as before.  Since 0.1.
+ * Reads the keyring's file again; nothing happens when it has not changed.  A service also does so by itself when it meets
+ * a key that it does not know.  OTOK_E_UNSUPPORTED when the keyring came from no file; and what otok_keyring_load() and
+ * otok_service_set_keyring() return, the service going on as before.  Since 0.1.
  */
 int otok_service_reload_keyring(otok_service *service, otok_error *err);
 
@@ -734,9 +741,9 @@ typedef struct otok_grant {
     size_t audience_count;
     int64_t auth_time_us; /* when the user was authenticated; 0: unknown */
     /*
-     * Extra claims of access tokens: a JSON object of at most 16 KiB, whose members go in as they are written.  Refused are iss,
-     * sub, aud, exp, nbf, iat, jti, client_id, scope, auth_time, acr, amr, sid, cnf, act, nonce, azp, at_hash, c_hash, s_hash,
-     * typ, token_use, events, authorization_details, active and token_type.
+     * Extra claims of access tokens: a JSON object of at most 16 KiB, whose members go in as they are written.  Refused are
+     * iss, sub, aud, exp, nbf, iat, jti, client_id, scope, auth_time, acr, amr, sid, cnf, act, nonce, azp, at_hash, c_hash,
+     * s_hash, typ, token_use, events, authorization_details, active and token_type.
      */
     const char *claims;
     const char *label;      /* a name for the device that the user recognises; at most 512 bytes */
@@ -748,14 +755,14 @@ typedef struct otok_grant {
     const char *authorization_details; /* RFC 9396: a JSON array of objects with a `type`, at most 16 KiB */
     const char *act; /* who acts for the subject (RFC 8693 section 4.1): a JSON object, at most 4 KiB */
     /*
-     * The session that this one takes the place of, ended in the same commit (step-up, a new login on the same device).  It must be of
-     * the same subject and client; one that has ended already is no error.
+     * The session that this one takes the place of, ended in the same commit (step-up, a new login on the same device).  It
+     * must be of the same subject and client; one that has ended already is no error.
      */
     const char *replaces;
     /*
-     * Makes a lost response harmless: what this grant came from and is good for once, such as a hash of the authorization code; at
-     * most 255 bytes.  The same key from the same client and subject is answered with the same session and token, for
-     * policy.once_window_s.
+     * Makes a lost response harmless: what this grant came from and is good for once, such as a hash of the authorization
+     * code; at most 255 bytes, not to be guessed.  The same key from the same client and subject is answered with the same
+     * session and token, for policy.once_window_s.
      */
     const char *once_key;
 } otok_grant;
@@ -789,10 +796,10 @@ typedef struct otok_tokens {
 void otok_tokens_free(otok_tokens *tokens);
 
 /*
- * Issues a session: when this returns OTOK_OK it is on stable storage.
- * OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK, OTOK_E_CRYPTO; OTOK_E_LIMIT; OTOK_E_ONCE; OTOK_E_UNAUTHORIZED_CLIENT and
- * OTOK_E_SENDER, as the policy says; what the authorize callback says; and the store's.  On OTOK_E_UNCERTAIN a session that nobody
- * holds a token of may be left behind; the sweeper removes it.  Since 0.1.
+ * Issues a session: when this returns OTOK_OK it is on stable storage. OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK,
+ * OTOK_E_CRYPTO; OTOK_E_LIMIT; OTOK_E_ONCE; OTOK_E_UNAUTHORIZED_CLIENT and OTOK_E_SENDER, as the policy says; what the
+ * authorize callback says; and the store's.  On OTOK_E_UNCERTAIN a session that nobody holds a token of may be left behind;
+ * the sweeper removes it.  Since 0.1.
  */
 int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err);
 
@@ -822,10 +829,10 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size);
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err);
 
 /*
- * A token of another system, such as the offline token of a Keycloak that this library takes the place of, is adopted at its first
- * refresh: see otok_callbacks.adopt.  It counts as generation 0 of the session that is made, whose first token is generation 1;
- * until that is used, it is answered with that again; from then on it is superseded like any other.  An adoption evicts nobody:
- * policy.session_limit is made good by the next issue.
+ * A token of another system, such as the offline token of a Keycloak that this library takes the place of, is adopted at
+ * its first refresh: see otok_callbacks.adopt.  It counts as generation 0 of the session that is made, whose first token is
+ * generation 1; until that is used, it is answered with that again; from then on it is superseded like any
+ * other.  policy.session_limit neither refuses an adoption nor evicts for one; the next issue counts it.
  */
 typedef struct otok_legacy {
     size_t size;
@@ -833,8 +840,8 @@ typedef struct otok_legacy {
     int64_t started_us; /* required: when that session began; cutoffs and the maximum lifetime count from it */
     int64_t ends_us;    /* when the token ends; 0 or OTOK_UNLIMITED: never.  Until then its id is remembered */
     /*
-     * Required: what it holds.  A `binding` to a key or certificate is to the one in `peer`; of `peer` nothing else is looked at,
-     * and nonce, replaces and once_key are not.
+     * Required: what it holds.  A `binding` to a key or certificate is to the one in `peer`; of `peer` nothing else is
+     * looked at, and nonce, replaces and once_key are not.
      */
     const otok_grant *grant;
 } otok_legacy;
@@ -880,9 +887,9 @@ typedef struct otok_introspection {
 void otok_introspection_free(otok_introspection *introspection);
 
 /*
- * Tells about a token: an offline one to its own client, an access token to its client and its audience; anything else is not
- * active.  An access token is active while its session lives, however that ended.  Nothing is consumed, and a superseded token is
- * no reuse here.  A failure of store or callback is an error, never "not active".  Since 0.1.
+ * Tells about a token: an offline one to its own client, an access token to its client and its audience; anything else is
+ * not active.  An access token is active while its session lives, however that ended.  Nothing is consumed, and a
+ * superseded token is no reuse here.  A failure of store or callback is an error, never "not active".  Since 0.1.
  */
 int otok_introspect(otok_service *service, const otok_introspect_request *request, otok_introspection **out,
                     otok_error *err);
@@ -1013,8 +1020,8 @@ typedef struct otok_session {
     uint32_t generation;
     uint32_t retries; /* of the current generation, where the policy counts them */
     /*
-     * OTOK_OK: live.  OTOK_E_TOKEN_EXPIRED, OTOK_E_TOKEN_REVOKED: dead.  OTOK_E_CALLBACK, OTOK_E_POLICY: the policy of its client does
-     * not tell, and both ends are 0.  OTOK_E_FORMAT: a cutoff that this version cannot read.
+     * OTOK_OK: live.  OTOK_E_TOKEN_EXPIRED, OTOK_E_TOKEN_REVOKED: dead.  OTOK_E_CALLBACK, OTOK_E_POLICY: the policy of its
+     * client does not tell, and both ends are 0.  OTOK_E_FORMAT: a cutoff that this version cannot read.
      */
     int32_t state;
     int32_t kind;      /* OTOK_SESSION_... */
@@ -1042,9 +1049,9 @@ typedef struct otok_list_request {
 void otok_list_request_init(otok_list_request *request, size_t size);
 
 /*
- * A page of sessions that are not known to be dead.  The work of one call is bounded whatever the number of sessions, live or dead.  Cursors survive
- * inserts and deletes; one that is forged, or from another filter, order or realm, is OTOK_E_INVALID.  Freed with
- * otok_page_free().  Since 0.1.
+ * A page of sessions that are not known to be dead.  The work of one call is bounded whatever the number of sessions, live
+ * or dead.  Cursors survive inserts and deletes; one that is forged, or from another filter, order or realm, is
+ * OTOK_E_INVALID.  Freed with otok_page_free().  Since 0.1.
  */
 int otok_list(otok_service *service, const otok_list_request *request, otok_page **out, otok_error *err);
 void otok_page_free(otok_page *page);
@@ -1094,10 +1101,12 @@ void otok_consent_page_free(otok_consent_page *page);
 int otok_subject_export(otok_service *service, const char *subject, char **out, otok_error *err);
 
 /*
- * Removes everything that is held about a subject, a client, or the whole realm (one of the three, or OTOK_E_INVALID): sessions,
- * consents, once keys, adopted tokens, events in the outbox.  What is left is the cutoff, with no name in it, so that no token of
- * before comes back, and a client that is made again inherits nothing.  It may be interrupted and repeated.  `erased` (may be
- * NULL): how many records this call removed, also when it fails midway.  Since 0.1.
+ * Removes everything that is held about a subject, a client, or the whole realm (one of the three, or OTOK_E_INVALID):
+ * sessions, consents, once keys, adopted tokens, events in the outbox.  What is left is the cutoff, with no name in it, so
+ * that no token of before comes back, and a client that is made again inherits nothing.  It may be interrupted and
+ * repeated; what an issue or an adoption adds that was running meanwhile stays until it is.  Readers of the outbox find the
+ * marker that events are missing.  `erased` (may be NULL): how many records this call removed, also when it fails
+ * midway.  Since 0.1.
  */
 int otok_erase(otok_service *service, const otok_filter *filter, uint64_t *erased, otok_error *err);
 
@@ -1115,8 +1124,9 @@ typedef struct otok_sweep_result {
 void otok_sweep_result_init(otok_sweep_result *result, size_t size);
 
 /*
- * Removes dead sessions of this realm, visiting at most `limit` (0: 1000) in this call, never one that was refreshed meanwhile.
- * The host calls it every minute or so, and again while result->more is 1; several processes may do so at once.
+ * Removes dead sessions of this realm, by this service's policies: a process that sweeps has the same policy and
+ * client_policy as those that serve.  It visits at most `limit` (0: 1000) in this call, never one that was refreshed
+ * meanwhile. The host calls it every minute or so, and again while result->more is 1; several processes may do so at once.
  * `result` may be NULL.  Since 0.1.
  */
 int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result, otok_error *err);
@@ -1124,12 +1134,13 @@ int otok_sweep(otok_service *service, uint32_t limit, otok_sweep_result *result,
 /* =============================================================================================  14  outbox and counters */
 
 /*
- * With otok_config.outbox_limit, the events of what changes state (issued, rotated, reuse that ended something, revoked, evicted,
- * expired, cutoff, consents, store rolled back) are also records of their own, in the same commit: whoever reads them misses none, crash or not.
- * At least once: an event may come again until it is acknowledged, with the same event_id.
+ * With otok_config.outbox_limit, the events of what changes state (issued, rotated, reuse that ended something, revoked,
+ * evicted, expired, cutoff, consents, store rolled back) are also records of their own, in the same commit: whoever reads
+ * them misses none, crash or not. At least once: an event may come again until it is acknowledged, with the same event_id.
  *
- * When the outbox is full, the events of a commit are left out, and OTOK_EVENT_OUTBOX_OVERFLOW is there instead.  Its reader notes
- * that he has to compare everything, acknowledges, and then compares: what is missed later makes an overflow of its own.
+ * When the outbox is full, the events of a commit are left out, and OTOK_EVENT_OUTBOX_OVERFLOW is there instead.  Its
+ * reader notes that he has to compare everything, acknowledges, and then compares: what is missed later makes an overflow
+ * of its own.
  */
 typedef struct otok_outbox_batch {
     size_t size;
@@ -1174,8 +1185,9 @@ void otok_stats_init(otok_stats *stats, size_t size);
 int otok_stats_get(const otok_service *service, otok_stats *stats, otok_error *err);
 
 /*
- * The counters of some services as OpenMetrics text (application/openmetrics-text; version=1.0.0), one time series for each realm.
- * Freed with otok_string_free().  OTOK_E_INVALID (n is 0, one is NULL, or two have one realm), OTOK_E_NOMEM.  Since 0.1.
+ * The counters of some services as OpenMetrics text (application/openmetrics-text; version=1.0.0), one time series for each
+ * realm. Freed with otok_string_free().  OTOK_E_INVALID (n is 0, one is NULL, or two have one realm), OTOK_E_NOMEM.  Since
+ * 0.1.
  */
 int otok_stats_openmetrics(const otok_service *const *services, size_t n, char **out, otok_error *err);
 

@@ -186,6 +186,7 @@ typedef struct otok_mark_body {
     otok_str sid;     /* where the scope is a sid */
     otok_str consent; /* scopes; empty: there is none */
     int64_t granted_us, updated_us;
+    uint8_t stays; /* 1: of a sid, and not removed when its walk is done: a token of another system may be of it */
 } otok_mark_body;
 
 /* Appends, the two times with a consent only.  False when memory is short, the sid beyond 255 bytes or the consent beyond 4096. */

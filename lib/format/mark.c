@@ -17,6 +17,7 @@ static const otok_field fields[] = {
     {2, OTOK_FIELD_TEXT, offsetof(otok_mark_body, consent), SCOPE_MOST, 0, 0},
     {3, OTOK_FIELD_LONG, offsetof(otok_mark_body, granted_us), 0, 0, 0},
     {4, OTOK_FIELD_LONG, offsetof(otok_mark_body, updated_us), 0, 0, 0},
+    {5, OTOK_FIELD_BYTE, offsetof(otok_mark_body, stays), 0, 0, 0},
 };
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };

@@ -253,9 +253,19 @@ static int check_life(const otok_attempt *a, const otok_birth *birth, otok_error
     }
 }
 
-static int commit(const otok_refreshing *r, const otok_attempt *a, const otok_birth *birth, otok_error *err)
+/* Written where there is a limit of sessions, so that an issue that counted without this one counts again (I4). */
+static int prepare_guard(otok_service *service, const otok_adoption *adoption, const otok_birth *birth,
+                         otok_mark_write *out, otok_error *err)
 {
-    otok_once_write once;
+    otok_scope_names names;
+    const otok_mark *pair = &birth->session.pair;
+    int rc = otok_names_of_pair(service, adoption->subject, adoption->client_id, &names, err);
+    return rc == OTOK_OK ? otok_mark_prepare(service, &names, pair, otok_mark_guard_us(service, pair), out, err) : rc;
+}
+
+static int commit_with(const otok_refreshing *r, const otok_attempt *a, const otok_write *writes, size_t n,
+                       otok_error *err)
+{
     otok_notice notice = {
         {.type = OTOK_EVENT_ISSUED,
          .time_us = a->now_us,
@@ -264,12 +274,24 @@ static int commit(const otok_refreshing *r, const otok_attempt *a, const otok_bi
          .marks = OTOK_EVENT_ADOPTED},
         &a->session,
     };
-    int rc = prepare_once(r->service, r->adoption, &birth->token, &birth->record.id, a->now_us, &once, err);
-    if (rc != OTOK_OK)
-        return rc;
-    const otok_write writes[] = {{OTOK_WRITE_INSERT, 0, &birth->record}, once.write};
-    otok_change change = {.writes = writes, .nwrites = 2, .notices = &notice, .nnotices = 1};
+    otok_change change = {.writes = writes, .nwrites = n, .notices = &notice, .nnotices = 1};
     return otok_change_commit(r->service, &change, err);
+}
+
+static int commit(const otok_refreshing *r, const otok_attempt *a, const otok_birth *birth, otok_error *err)
+{
+    otok_once_write once = {0};
+    otok_mark_write guard = {0};
+    bool limited = a->rules.session_limit != OTOK_UNLIMITED;
+    int rc = prepare_once(r->service, r->adoption, &birth->token, &birth->record.id, a->now_us, &once, err);
+    if (rc == OTOK_OK && limited)
+        rc = prepare_guard(r->service, r->adoption, birth, &guard, err);
+    if (rc == OTOK_OK) {
+        const otok_write writes[] = {{OTOK_WRITE_INSERT, 0, &birth->record}, once.write, guard.write};
+        rc = commit_with(r, a, writes, limited ? 3 : 2, err);
+    }
+    otok_mark_write_free(&guard);
+    return rc;
 }
 
 /* One that was never adopted is remembered as one whose session has ended. */
@@ -294,6 +316,7 @@ static int revoke_unused(otok_service *service, const otok_adoption *adoption, i
     otok_wipe(&token, sizeof token);
     if (rc != OTOK_OK)
         return rc;
+    once.record.kind = OTOK_RECORD_TOMBSTONE; /* which a full disk has room for */
     otok_change change = {.writes = &once.write, .nwrites = 1, .notices = &notice, .nnotices = 1};
     return otok_change_commit(service, &change, err);
 }
@@ -342,9 +365,7 @@ static int revoke_used(otok_service *service, const otok_once_use *use, const ot
         rc = otok_session_find(service, &use->once.session, &session, err);
     if (rc != OTOK_OK)
         return rc == OTOK_E_NOT_FOUND ? OTOK_OK : rc; /* it has ended already */
-    rc = otok_binding_check(&session.body, peer, false, err);
-    if (rc == OTOK_OK)
-        rc = otok_session_remove(service, &session, OTOK_REVOKED_BY_TOKEN, peer, err);
+    rc = otok_session_remove(service, &session, OTOK_REVOKED_BY_TOKEN, peer, err);
     otok_loaded_free(&session);
     return rc;
 }
@@ -355,8 +376,10 @@ static int revoke_once(otok_service *service, const otok_adoption *adoption, con
     int rc = otok_once_find(service, purpose, adoption->id, &use, err);
     if (rc != OTOK_OK)
         return rc;
-    rc = use.record != NULL ? revoke_used(service, &use, adoption, peer, err)
-                            : revoke_unused(service, adoption, OTOK_REVOKED_BY_TOKEN, peer, err);
+    rc = otok_binding_check(&adoption->body, peer, false, err);
+    if (rc == OTOK_OK)
+        rc = use.record != NULL ? revoke_used(service, &use, adoption, peer, err)
+                                : revoke_unused(service, adoption, OTOK_REVOKED_BY_TOKEN, peer, err);
     otok_once_free(&use);
     return rc;
 }

@@ -87,21 +87,76 @@ static int commit_entered(otok_service *service, otok_outbox *outbox, otok_chang
     return rc != OTOK_OK ? rc : first;
 }
 
-static int commit_with_outbox(otok_service *service, otok_change *changes, otok_group *groups, size_t n,
-                              otok_error *err)
+static int commit_how(otok_service *service, int how, otok_change *changes, struct pending *pending, otok_group *groups,
+                      size_t n, otok_error *err)
 {
     otok_outbox outbox;
-    struct pending *pending = otok_calloc(n, sizeof *pending);
-    if (pending == NULL)
-        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    int rc = otok_outbox_begin(service, &outbox, err);
+    int rc = otok_outbox_begin(service, how, &outbox, err);
     if (rc == OTOK_OK)
         rc = commit_entered(service, &outbox, changes, pending, groups, n, err);
     otok_outbox_end(&outbox);
+    return rc;
+}
+
+/* Whether the outbox was in the way of a change, or may have been: the next way to try, WHILE_ROOM for none. */
+static int how_again(const otok_change *change, const struct pending *pending, int before)
+{
+    bool full = change->result == OTOK_E_FULL && pending->entry.held;
+    bool contended = change->result == OTOK_E_CONFLICT && !pending->entry.held;
+    if (change->nnotices == 0 || (!full && !contended))
+        return OTOK_OUTBOX_WHILE_ROOM;
+    return before == OTOK_OUTBOX_WHILE_ROOM ? OTOK_OUTBOX_MARKER
+           : full                           ? OTOK_OUTBOX_WHILE_ROOM
+                                            : OTOK_OUTBOX_NEVERTHELESS;
+}
+
+/*
+ * The outbox never stands in the way of a change: where the disk has no room for events, the marker takes their place; where others
+ * have just made the marker, it is read again; where they keep changing it, the events go in beyond the limit.
+ */
+static int commit_again(otok_service *service, otok_change *change, struct pending *pending, otok_group *group,
+                        otok_error *err)
+{
+    int how = how_again(change, pending, OTOK_OUTBOX_WHILE_ROOM), rc = OTOK_OK;
+    while (how != OTOK_OUTBOX_WHILE_ROOM && (rc == OTOK_OK || rc == OTOK_E_FULL)) {
+        otok_outbox_entry_free(&pending->entry);
+        *pending = (struct pending){0};
+        rc = commit_how(service, how, change, pending, group, 1, err);
+        how = how == OTOK_OUTBOX_NEVERTHELESS ? OTOK_OUTBOX_WHILE_ROOM : how_again(change, pending, how);
+    }
+    return rc == OTOK_E_FULL ? OTOK_OK : rc; /* which the group's result says */
+}
+
+static int commit_all_again(otok_service *service, otok_change *changes, struct pending *pending, otok_group *groups,
+                            size_t n, otok_error *err)
+{
+    int rc = OTOK_OK;
+    for (size_t i = 0; rc == OTOK_OK && i < n; i++)
+        rc = commit_again(service, &changes[i], &pending[i], &groups[i], err);
+    return rc == OTOK_OK ? settle(changes, groups, n, err) : rc;
+}
+
+static int commit_with_outbox(otok_service *service, otok_change *changes, otok_group *groups, size_t n,
+                              otok_error *err)
+{
+    struct pending *pending = otok_calloc(n, sizeof *pending);
+    if (pending == NULL)
+        return otok_fail(err, OTOK_E_NOMEM, "out of memory");
+    int rc = commit_how(service, OTOK_OUTBOX_WHILE_ROOM, changes, pending, groups, n, err);
+    if (rc == OTOK_OK || rc == OTOK_E_FULL)
+        rc = commit_all_again(service, changes, pending, groups, n, err);
     for (size_t i = 0; i < n; i++)
         otok_outbox_entry_free(&pending[i].entry);
     otok_free(pending);
     return rc;
+}
+
+static bool needs_outbox(const otok_service *service, const otok_change *changes, size_t n)
+{
+    bool notices = false;
+    for (size_t i = 0; i < n; i++)
+        notices |= changes[i].nnotices != 0;
+    return service->outbox_limit != 0 && notices;
 }
 
 /* One time for what is told of it, in the outbox and after it. */
@@ -111,14 +166,6 @@ static void stamp(const otok_service *service, otok_change *change)
         if (change->notices[i].event.time_us == 0)
             change->notices[i].event.time_us = otok_service_now(service);
     }
-}
-
-static bool needs_outbox(const otok_service *service, const otok_change *changes, size_t n)
-{
-    bool notices = false;
-    for (size_t i = 0; i < n; i++)
-        notices |= changes[i].nnotices != 0;
-    return service->outbox_limit != 0 && notices;
 }
 
 static int commit(otok_service *service, otok_change *changes, otok_group *groups, size_t n, otok_error *err)

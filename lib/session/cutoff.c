@@ -107,6 +107,7 @@ static int move_once(otok_service *service, const otok_scope_names *names, const
         mark.body.at_us = INT64_MIN; /* the walk begins again */
         mark.body.at = (otok_id){{0}};
         mark.body.sid = otok_str_of(names->sid);
+        mark.body.stays |= service->callbacks.adopt != NULL;
         rc = commit_move(service, names, move, &mark, had_consent, now_us, err);
     } else if (rc == OTOK_OK && move->notice != NULL) { /* it stands there already */
         otok_notice_send(service, move->notice, NULL);
@@ -345,17 +346,49 @@ static int finish_sid(otok_service *service, const struct owner *owner, otok_mar
     int64_t latest_us = otok_time_forward(mark->head.all_us, mark->head.login_us);
     /* Calls that have read sessions or the cutoff before it goes may still be running: it goes a day later. */
     bool settled = otok_time_add(latest_us, OTOK_DAY_US) <= otok_service_now(service);
-    if (whole && settled && !walk->unread && service->callbacks.adopt == NULL)
+    if (whole && settled && !walk->unread && !mark->body.stays)
         return otok_service_write(service, OTOK_WRITE_DELETE, mark->record->version, mark->record, err);
     walk->at.created_us = INT64_MIN;
     int64_t tomorrow_us = otok_time_add(otok_service_now(service), OTOK_DAY_US);
     return write_progress(service, owner, mark, walk, whole && settled ? OTOK_UNLIMITED : tomorrow_us, err);
 }
 
+static int note_any(void *arg, const otok_record *record)
+{
+    (void)record;
+    *(bool *)arg = true;
+    return 1;
+}
+
+/* A mark that guards a limit of sessions and says nothing else goes with the last of them; else it is looked at again in a month. */
+static int sweep_guard(otok_service *service, const struct owner *owner, otok_mark *mark, otok_walk *walk,
+                       otok_error *err)
+{
+    bool any = false;
+    const otok_scan scan = {.size = sizeof scan, .key = owner->names.index, .limit = 1};
+    int rc = otok_store_scan(service->store, &scan, note_any, &any, err);
+    walk->visited++;
+    if (rc != OTOK_OK)
+        return rc;
+    if (!any)
+        return otok_service_write(service, OTOK_WRITE_DELETE, mark->record->version, mark->record, err);
+    return write_progress(service, owner, mark, walk, otok_sweep_due(OTOK_UNLIMITED, otok_service_now(service)), err);
+}
+
+static bool is_guard(const otok_mark *mark)
+{
+    return mark->record->kind == OTOK_RECORD_PAIR && mark->head.login_us == INT64_MIN &&
+           mark->head.all_us == INT64_MIN && mark->body.consent.len == 0;
+}
+
 static int sweep_mark(otok_service *service, const struct owner *owner, otok_mark *mark, uint32_t limit,
                       otok_walk *walk, otok_error *err)
 {
     walk->at = (otok_cursor){mark->body.at_us, mark->body.at};
+    if (is_guard(mark)) {
+        int guarded = sweep_guard(service, owner, mark, walk, err);
+        return guarded == OTOK_E_CONFLICT ? OTOK_OK : guarded;
+    }
     int rc = otok_cutoff_walk(service, &owner->names.index, &mark->head, OTOK_REVOKED_BY_CUTOFF, limit, walk, err);
     if (rc == OTOK_OK && walk->done && mark->body.sid.len != 0)
         rc = finish_sid(service, owner, mark, walk, err);

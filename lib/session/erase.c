@@ -21,16 +21,23 @@ struct erasing {
 
 /* ----------------------------------------------------------------------------------------------------------- a page */
 
+/* Until when a record holds something dead: a mark its sessions, a token of another system that was used itself. */
+static int64_t holds_until_us(const otok_service *service, const otok_record *record)
+{
+    otok_mark_head times;
+    otok_once once;
+    if (record->kind == OTOK_RECORD_ONCE || record->kind == OTOK_RECORD_TOMBSTONE)
+        return otok_once_parse(record->body, &once) && once.adopted ? once.used_us : INT64_MIN;
+    return otok_mark_times(service, record, &times) ? otok_cutoff_for(&times, OTOK_SESSION_LOGIN) : INT64_MIN;
+}
+
 /*
- * Before a mark goes, the cutoff of the erased has to hold dead what the mark held: it may be later, by a day, or for a revocation
- * of this moment.
+ * Before such a record goes, the cutoff of the erased has to hold that dead: it may be later, by a day, or for a revocation of this
+ * moment, or of a node whose clock is ahead.
  */
 static int cover(struct erasing *e, const otok_record *record, otok_error *err)
 {
-    otok_mark_head times;
-    if (!otok_mark_times(e->service, record, &times))
-        return OTOK_OK;
-    const otok_cutoff_move move = {.at_us = otok_cutoff_for(&times, OTOK_SESSION_LOGIN)}; /* the later one */
+    const otok_cutoff_move move = {.at_us = holds_until_us(e->service, record)};
     if (move.at_us <= e->cutoffs.all_us)
         return OTOK_OK;
     return otok_cutoff_do(e->service, &e->names, &move, &e->cutoffs, err);
@@ -44,6 +51,13 @@ static int cover_all(struct erasing *e, const otok_rows *rows, otok_error *err)
     return rc;
 }
 
+/* The mark of the erased, for its cutoff; and the marker that events are missing, for it is true. */
+static bool stays(const struct erasing *e, const otok_record *record)
+{
+    bool is_marker = record->kind == OTOK_RECORD_TOMBSTONE && record->subject.len == 0 && record->client.len == 0;
+    return is_marker || otok_id_compare(&record->id, &e->names.mark) == 0;
+}
+
 /* OTOK_E_CONFLICT when some of them were changed meanwhile, and stayed. */
 static int delete_rows(struct erasing *e, const otok_rows *rows, otok_error *err)
 {
@@ -52,7 +66,7 @@ static int delete_rows(struct erasing *e, const otok_rows *rows, otok_error *err
     bool conflict = false;
     size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
-        if (otok_id_compare(&rows->records[i]->id, &e->names.mark) == 0) /* it stays, for its cutoff */
+        if (stays(e, rows->records[i]))
             continue;
         writes[n] = (otok_write){OTOK_WRITE_DELETE, rows->records[i]->version, rows->records[i]};
         changes[n] = (otok_change){.writes = &writes[n], .nwrites = 1};
@@ -95,8 +109,10 @@ static int erase_page(struct erasing *e, uint32_t kind, otok_place *place, otok_
     int rc = otok_place_read(e->service, place, OTOK_BULK, &rows, err);
     if (rc != OTOK_OK)
         return rc;
-    if (kind == OTOK_RECORD_PAIR)
+    if (kind == OTOK_RECORD_PAIR || kind == OTOK_RECORD_ONCE)
         rc = cover_all(e, &rows, err);
+    if (kind == OTOK_RECORD_EVENT && rows.n != 0) /* before they go: the work may be interrupted, and nobody would know */
+        rc = otok_outbox_mark(e->service, err);
     if (rc == OTOK_OK)
         rc = kind == OTOK_RECORD_SESSION ? remove_sessions(e, &rows, place, err) : delete_rows(e, &rows, err);
     otok_rows_free(&rows);
@@ -186,7 +202,10 @@ static int erase_all(struct erasing *e, otok_error *err)
         rc = erase_kind(e, OTOK_RECORD_ONCE, err);
     if (rc == OTOK_OK)
         rc = forget_names(e, err);
-    return rc == OTOK_OK ? erase_kind(e, OTOK_RECORD_EVENT, err) : rc;
+    uint64_t before = e->erased;
+    if (rc == OTOK_OK)
+        rc = erase_kind(e, OTOK_RECORD_EVENT, err);
+    return rc == OTOK_OK && e->erased != before ? otok_outbox_mark(e->service, err) : rc;
 }
 
 int otok_erase(otok_service *service, const otok_filter *filter, uint64_t *erased, otok_error *err)

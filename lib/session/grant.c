@@ -30,7 +30,8 @@ enum {
     FIELD_TAG = 3,
     FRAME = 256,
     NOTES_BOUND = 2048,
-    LATER = LABEL_BOUND + IP_BOUND + USER_AGENT_BOUND + NOTES_BOUND
+    LATER = LABEL_BOUND + 2 * (IP_BOUND + USER_AGENT_BOUND) +
+            NOTES_BOUND /* twice: an adopted one gets those of its start later */
 };
 enum { GRANT_BOUND = OTOK_MAX_BODY - FRAME - LATER };
 
@@ -61,6 +62,9 @@ int otok_peer_read(const otok_peer *in, otok_peer *out, otok_error *err)
     if (rc != OTOK_OK)
         return rc;
     out->size = sizeof *out; /* it is shown to the host's callbacks */
+    if ((out->ip != NULL && !otok_text_is_clean(out->ip, strlen(out->ip))) ||
+        (out->user_agent != NULL && !otok_text_is_clean(out->user_agent, strlen(out->user_agent))))
+        return otok_fail(err, OTOK_E_INVALID, "peer.ip or peer.user_agent is not UTF-8 without control characters");
     if (out->jkt != NULL && !thumbprint_of(out->jkt, thumbprint))
         return otok_fail(err, OTOK_E_INVALID, "peer.jkt is not a base64url SHA-256 thumbprint of 43 characters");
     if (out->x5t_s256 != NULL && !thumbprint_of(out->x5t_s256, thumbprint))

@@ -74,7 +74,7 @@ static int check_life(const struct question *q, struct finding *f, otok_error *e
     f->life = otok_loaded_lifetime(&f->session, &f->rules, f->now_us);
     if (f->life.verdict != OTOK_OK)
         return otok_fail(err, f->life.verdict, "the session has ended");
-    return otok_consent_check(&f->session, &f->rules, f->session.body.scope, err);
+    return otok_consent_check(&f->session, &f->rules, f->scope, err);
 }
 
 /* What a refresh would do with the token, or with the current one; a superseded one is no reuse here. */

@@ -158,7 +158,7 @@ static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *e
     if (rc == OTOK_OK)
         rc = otok_names_of_pair(i->service, i->grant.subject, i->grant.client_id, &names, err);
     if (rc == OTOK_OK)
-        rc = otok_mark_prepare(i->service, &names, pair, otok_mark_filed_us(pair), &a->guard, err);
+        rc = otok_mark_prepare(i->service, &names, pair, otok_mark_guard_us(i->service, pair), &a->guard, err);
     return rc;
 }
 

@@ -308,7 +308,7 @@ static int count_usage(otok_service *service, struct usage *usage, otok_error *e
         otok_index_of(service, OTOK_RECORD_SESSION, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, &place.index, err);
     while (rc == OTOK_OK && !place.end) {
         otok_rows rows;
-        rc = otok_place_read(service, &place, OTOK_MAX_FETCH, &rows, err);
+        rc = otok_place_read(service, &place, OTOK_BULK, &rows, err);
         if (rc == OTOK_OK) {
             count_rows(service, &rows, usage);
             otok_rows_free(&rows);

@@ -56,6 +56,12 @@ int64_t otok_mark_filed_us(const otok_mark *mark)
     return OTOK_UNLIMITED;
 }
 
+int64_t otok_mark_guard_us(const otok_service *service, const otok_mark *mark)
+{
+    int64_t filed_us = otok_mark_filed_us(mark);
+    return filed_us != OTOK_UNLIMITED ? filed_us : otok_sweep_due(OTOK_UNLIMITED, otok_service_now(service));
+}
+
 /* Marks are found again by their owner: consents are listed so, and what is held about someone is exported and erased. */
 static int set_keys(otok_service *service, otok_mark_write *out, bool filed, otok_error *err)
 {

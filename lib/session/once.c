@@ -14,8 +14,8 @@
 
 static int unpack(const otok_service *service, const otok_record *record, otok_once *out, otok_error *err)
 {
-    bool is_once = record->kind == OTOK_RECORD_ONCE && otok_str_eq(record->realm, service->realm);
-    if (!is_once || !otok_once_parse(record->body, out))
+    bool is_once = record->kind == OTOK_RECORD_ONCE || record->kind == OTOK_RECORD_TOMBSTONE;
+    if (!is_once || !otok_str_eq(record->realm, service->realm) || !otok_once_parse(record->body, out))
         return otok_fail(err, OTOK_E_FORMAT,
                          "the record of a key that is good for once has a format that this version does not know");
     return OTOK_OK;

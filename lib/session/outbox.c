@@ -16,16 +16,26 @@ enum { DEFAULT_LIMIT = 100, LIMIT_BOUND = 1000, TIME_SIZE = 6 };
 
 /* ------------------------------------------------------------------------------------------------------------- writing */
 
-int otok_outbox_begin(otok_service *service, otok_outbox *outbox, otok_error *err)
+static int outbox_key(otok_service *service, otok_index_key *out, otok_error *err)
 {
+    return otok_index_of(service, OTOK_RECORD_EVENT, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, out, err);
+}
+
+static int read_room(otok_service *service, uint64_t *room, otok_error *err)
+{
+    otok_index_key key;
     uint64_t held = 0;
-    *outbox = (otok_outbox){0};
-    int rc =
-        otok_index_of(service, OTOK_RECORD_EVENT, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, &outbox->key, err);
+    int rc = outbox_key(service, &key, err);
     if (rc == OTOK_OK)
-        rc = otok_store_count(service->store, &outbox->key, &held, err);
-    if (rc == OTOK_OK && held < service->outbox_limit)
-        outbox->room = service->outbox_limit - held;
+        rc = otok_store_count(service->store, &key, &held, err);
+    *room = held < service->outbox_limit ? service->outbox_limit - held : 0;
+    return rc;
+}
+
+int otok_outbox_begin(otok_service *service, int how, otok_outbox *outbox, otok_error *err)
+{
+    *outbox = (otok_outbox){.room = how == OTOK_OUTBOX_NEVERTHELESS ? UINT64_MAX : 0};
+    int rc = how == OTOK_OUTBOX_WHILE_ROOM ? read_room(service, &outbox->room, err) : OTOK_OK;
     if (rc == OTOK_OK)
         rc = otok_name_id(service, "otok-outbox-overflow", (otok_str){0}, &outbox->overflow_id, err);
     if (rc == OTOK_OK && outbox->room < OTOK_BULK) /* it may run out before the end of this commit */
@@ -112,6 +122,7 @@ static int enter_overflow(otok_service *service, const otok_outbox *outbox, otok
     if (rc == OTOK_OK)
         rc = fill_record(service, &entry->first.event, entry, err);
     entry->record.id = outbox->overflow_id;
+    entry->record.kind = OTOK_RECORD_TOMBSTONE; /* which a full disk has room for */
     return rc;
 }
 
@@ -123,6 +134,22 @@ int otok_outbox_enter(otok_service *service, otok_outbox *outbox, const otok_cha
         return enter_overflow(service, outbox, entry, err);
     outbox->room--;
     return enter_events(service, change, entry, err);
+}
+
+int otok_outbox_mark(otok_service *service, otok_error *err)
+{
+    otok_outbox outbox;
+    otok_outbox_entry entry = {0};
+    int rc = otok_outbox_begin(service, OTOK_OUTBOX_MARKER, &outbox, err);
+    if (rc == OTOK_OK && outbox.overflow == NULL) {
+        otok_buf_init(&entry.body, NULL, 0);
+        rc = enter_overflow(service, &outbox, &entry, err);
+        if (rc == OTOK_OK)
+            rc = otok_service_write(service, OTOK_WRITE_INSERT, 0, &entry.record, err);
+        otok_buf_free(&entry.body);
+    }
+    otok_outbox_end(&outbox);
+    return rc == OTOK_E_CONFLICT ? OTOK_OK : rc; /* somebody else has left it */
 }
 
 void otok_outbox_entry_free(otok_outbox_entry *entry)
@@ -260,7 +287,7 @@ int otok_outbox_read(otok_service *service, uint32_t limit, otok_outbox_batch **
     box->service = service;
     box->batch.size = sizeof box->batch;
     box->rows.until_us = INT64_MAX;
-    int rc = otok_index_of(service, OTOK_RECORD_EVENT, OTOK_INDEX_REALM, (otok_str){0}, (otok_str){0}, &scan.key, err);
+    int rc = outbox_key(service, &scan.key, err);
     if (rc == OTOK_OK)
         rc = otok_rows_scan(service, &scan, &box->rows, err);
     if (rc == OTOK_OK)
@@ -280,6 +307,8 @@ int otok_outbox_acknowledge(otok_service *service, const otok_outbox_batch *batc
     if (service == NULL || batch == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "batch");
     int rc = OTOK_OK;
+    if (box->rows.n != 0 && !otok_str_eq(box->rows.records[0]->realm, service->realm))
+        return otok_fail(err, OTOK_E_INVALID, "batch is of another realm");
     for (size_t at = 0; rc == OTOK_OK && at < box->rows.n; at += OTOK_BULK) {
         otok_write writes[OTOK_BULK];
         otok_change changes[OTOK_BULK] = {0};

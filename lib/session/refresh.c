@@ -210,11 +210,12 @@ static otok_notice rolled_back(const otok_refreshing *r, const otok_attempt *a)
 
 static void tell_refused(const otok_refreshing *r, const otok_attempt *a, int reason)
 {
+    static const otok_id none;
     char id[OTOK_SESSION_ID_CHARS + 1];
     otok_notice notice = notice_of(r, a, OTOK_EVENT_REFUSED);
     notice.event.reason = reason;
     otok_session_id_print(&r->id, id);
-    notice.event.session_id = id;
+    notice.event.session_id = otok_id_compare(&r->id, &none) != 0 ? id : NULL; /* of a token that was never adopted */
     otok_notice_send(r->service, &notice, NULL);
 }
 

@@ -43,7 +43,9 @@ static int decide_previous(const otok_rotation_in *in, const otok_rules *rules)
     int64_t window_us = otok_time_add(rules->retry_window_us, rules->clock_skew_us);
     if (in->rotated_us == 0 || age_us(in->now_us, in->rotated_us) > window_us)
         return OTOK_ROTATION_REUSE;
-    return in->retries >= rules->retry_limit ? OTOK_ROTATION_EXHAUSTED : OTOK_ROTATION_RETRY;
+    bool nonsense =
+        in->rotated_us > otok_time_add(in->now_us, OTOK_DAY_US); /* of a clock that has been corrected since */
+    return nonsense || in->retries >= rules->retry_limit ? OTOK_ROTATION_EXHAUSTED : OTOK_ROTATION_RETRY;
 }
 
 int otok_rotation_decide(const otok_rotation_in *in, const otok_rules *rules)

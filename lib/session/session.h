@@ -269,8 +269,9 @@ typedef struct otok_mark_write {
     otok_write write;
 } otok_mark_write;
 
-/* When the sweeper looks at a mark as it is filed now. */
+/* When the sweeper looks at a mark as it is filed now; and at one that is written to guard the limit of sessions. */
 int64_t otok_mark_filed_us(const otok_mark *mark);
+int64_t otok_mark_guard_us(const otok_service *service, const otok_mark *mark);
 
 /* `sweep_us`: when the sweeper should look; OTOK_UNLIMITED: never. */
 int otok_mark_prepare(otok_service *service, const otok_scope_names *names, const otok_mark *mark, int64_t sweep_us,
@@ -372,15 +373,17 @@ int otok_service_write(otok_service *service, uint32_t op, uint64_t expect, cons
 
 /* ---------------------------------------------------------------------------------------------------- outbox.c */
 
+/* Events are put in while there is room; or nevertheless; or the marker that they are missing, in their place. */
+enum { OTOK_OUTBOX_WHILE_ROOM, OTOK_OUTBOX_NEVERTHELESS, OTOK_OUTBOX_MARKER };
+
 /* What the outbox has room for, as of the beginning of a commit. */
 typedef struct otok_outbox {
     uint64_t room;
-    otok_record *overflow; /* the marker that events are missing, when there is no room; NULL: it is not there yet */
-    otok_index_key key;
+    otok_record *overflow; /* the marker, when there may be no room; NULL: it is not there yet */
     otok_id overflow_id;
 } otok_outbox;
 
-int otok_outbox_begin(otok_service *service, otok_outbox *outbox, otok_error *err);
+int otok_outbox_begin(otok_service *service, int how, otok_outbox *outbox, otok_error *err);
 void otok_outbox_end(otok_outbox *outbox);
 
 /* What goes into a change's group for its notices, over room of its own. */
@@ -397,6 +400,9 @@ typedef struct otok_outbox_entry {
 int otok_outbox_enter(otok_service *service, otok_outbox *outbox, const otok_change *change, otok_outbox_entry *entry,
                       otok_error *err);
 void otok_outbox_entry_free(otok_outbox_entry *entry);
+
+/* Leaves the marker: events were removed that nobody read. */
+int otok_outbox_mark(otok_service *service, otok_error *err);
 
 /* The id of the n-th event of a record: of its id and version, since the marker's id is always the same. */
 void otok_event_id_print(const otok_record *record, size_t n, char out[OTOK_EVENT_ID_CHARS + 1]);

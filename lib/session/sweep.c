@@ -184,20 +184,30 @@ static size_t sessions_of(const struct sweep *sweep, otok_rows *rows, otok_loade
     return n;
 }
 
-/* What was good for once is forgotten when its time has come; a token of another system ends later than we file ahead. */
+/* A head that is not empty: it was seen to have ended, as a session that is doomed. */
+static const uint8_t doomed[] = {1};
+
+/*
+ * What was good for once is forgotten when its time has come, after the grace: a clock that ran ahead must not make anything good
+ * again.  A token of another system ends later than we file ahead.
+ */
 static int sweep_once(struct sweep *sweep, const otok_record *record, otok_error *err)
 {
     otok_once once;
+    otok_rules rules;
     otok_record later = *record;
     if (!otok_once_parse(record->body, &once))
         return OTOK_E_FORMAT;
+    int rc = otok_rules_of(&sweep->service->policy, &sweep->service->ceilings, false, false, &rules, err);
+    if (rc != OTOK_OK)
+        return rc;
     int64_t end_us = once.adopted ? once.ends_us : record->sweep_us;
-    bool ended = end_us <= sweep->now_us;
+    bool ended = end_us <= sweep->now_us, again = ended && record->head.len != 0;
     later.version++;
-    later.sweep_us = otok_sweep_due(end_us, sweep->now_us);
+    later.head = (otok_str){doomed, ended ? sizeof doomed : 0};
+    later.sweep_us = ended ? otok_time_add(sweep->now_us, rules.sweep_grace_us) : otok_sweep_due(end_us, sweep->now_us);
     sweep->result.visited++;
-    int rc =
-        otok_service_write(sweep->service, ended ? OTOK_WRITE_DELETE : OTOK_WRITE_PUT, record->version, &later, err);
+    rc = otok_service_write(sweep->service, again ? OTOK_WRITE_DELETE : OTOK_WRITE_PUT, record->version, &later, err);
     return rc == OTOK_E_CONFLICT ? OTOK_OK : rc;
 }
 
@@ -208,6 +218,7 @@ static int sweep_other(struct sweep *sweep, const otok_record *record, otok_erro
     case OTOK_RECORD_PAIR:
         return sweep_cutoff(sweep, record, err);
     case OTOK_RECORD_ONCE:
+    case OTOK_RECORD_TOMBSTONE:
         return sweep_once(sweep, record, err);
     default: /* a session that could not be read, or what this version does not know */
         return OTOK_E_FORMAT;

@@ -40,11 +40,16 @@ static bool is_full(int rc)
 
 /* ---------------------------------------------------------------------------------------------------- room */
 
-/* New sessions, and what is kept about them: what a full disk can do without. */
+/* New sessions, and what is kept about them: what a full disk can do without.  Marks and tombstones revoke. */
+static bool can_wait(uint32_t kind)
+{
+    return kind == OTOK_RECORD_SESSION || kind == OTOK_RECORD_ONCE || kind == OTOK_RECORD_EVENT;
+}
+
 static bool needs_room(const otok_lmdb_env *env, const otok_group *group)
 {
     for (size_t i = 0; env->reserve_works && i < group->n; i++) {
-        if (group->writes[i].op == OTOK_WRITE_INSERT && !otok_lmdb_is_link_kind(group->writes[i].record->kind))
+        if (group->writes[i].op == OTOK_WRITE_INSERT && can_wait(group->writes[i].record->kind))
             return true;
     }
     return false;
