@@ -1,5 +1,5 @@
 /*
- * check_clock.c - a clock that ran years ahead for a moment, and was set right (L1, L5, T2, I4).
+ * check_clock.c - a clock that ran years ahead for a moment, and was set right (L5, T2, I4).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -7,28 +7,6 @@
 #include "support/story.h"
 
 #define DAY_US (INT64_C(86400) * OTOK_US_PER_S)
-
-/* L1: one use under a clock that was ahead does not keep a session alive until then. */
-START_TEST(a_use_in_the_future_does_not_suspend_the_idle_timeout)
-{
-    test_fixture *f = test_open(_i);
-    f->policy.rotation = OTOK_ROTATION_NEVER;
-    f->policy.idle_timeout_s = 2 * TEST_DAY_S;
-    test_reopen_service(f);
-    test_held held = test_hold(f, NULL, NULL);
-    f->policy.idle_timeout_s = OTOK_UNLIMITED;
-    test_reopen_service(f);
-    test_set_now_us(f, TEST_START_US + 3650 * DAY_US);
-    test_assert_code(OTOK_OK, test_refresh_held(f, &held, NULL));
-    f->policy.idle_timeout_s = 2 * TEST_DAY_S;
-    test_reopen_service(f);
-    test_set_now_us(f, TEST_START_US + DAY_US);
-    test_assert_code(OTOK_OK, test_refresh_held(f, &held, NULL));
-    test_advance_s(f, 3 * TEST_DAY_S);
-    test_assert_code(OTOK_E_TOKEN_EXPIRED, test_refresh_code(f, held.token, NULL));
-    test_close(f);
-}
-END_TEST
 
 /* T2: a rotation under a clock that was ahead does not leave the previous token good until then; nobody is accused of reuse. */
 START_TEST(a_rotation_in_the_future_does_not_hold_its_window_open)
@@ -75,7 +53,6 @@ END_TEST
 
 static void add(TCase *tc)
 {
-    tcase_add_loop_test(tc, a_use_in_the_future_does_not_suspend_the_idle_timeout, TEST_MEMORY, TEST_LMDB + 1);
     tcase_add_loop_test(tc, a_rotation_in_the_future_does_not_hold_its_window_open, TEST_MEMORY, TEST_LMDB + 1);
     tcase_add_loop_test(tc, the_guard_of_a_limit_goes_with_the_last_session, TEST_MEMORY, TEST_LMDB + 1);
 }

@@ -374,7 +374,7 @@ START_TEST(greatest_notes_never_stand_in_the_way_of_a_refresh)
     test_fixture *f = test_open(TEST_MEMORY);
     char *name = repeat("", 255, ""), *resource = repeat("https:", 1018, ""), *text = repeat("", 512, "");
     char *claims = repeat("{\"a\":\"", 16384 - 8, "\"}"), *act = repeat("{\"sub\":\"", 4096 - 10, "\"}");
-    char *details = repeat("[{\"type\":\"", 15600, "\"}]"), *notes = repeat("{\"n\":\"", 2040, "\"}"),
+    char *details = repeat("[{\"type\":\"", 15000, "\"}]"), *notes = repeat("{\"n\":\"", 2040, "\"}"),
          *ip = repeat("", 64, ""), *scope = greatest_scope();
     otok_peer peer = {.size = sizeof peer, .ip = ip, .user_agent = text};
     otok_grant grant = test_grant(name, name, scope);

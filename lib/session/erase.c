@@ -111,7 +111,7 @@ static int erase_page(struct erasing *e, uint32_t kind, otok_place *place, otok_
         return rc;
     if (kind == OTOK_RECORD_PAIR || kind == OTOK_RECORD_ONCE)
         rc = cover_all(e, &rows, err);
-    if (kind == OTOK_RECORD_EVENT && rows.n != 0) /* before they go: the work may be interrupted, and nobody would know */
+    if (kind == OTOK_RECORD_EVENT && rows.n != 0) /* before they go: this may be interrupted, and nobody would know */
         rc = otok_outbox_mark(e->service, err);
     if (rc == OTOK_OK)
         rc = kind == OTOK_RECORD_SESSION ? remove_sessions(e, &rows, place, err) : delete_rows(e, &rows, err);

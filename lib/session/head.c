@@ -44,36 +44,23 @@ int otok_attempt_read_marks(otok_attempt *a, otok_error *err)
     return rc == OTOK_OK ? mark_of(a->user_agent, &a->user_agent_mark, err) : rc;
 }
 
-/* More than a day ahead: of a clock that has been corrected since. */
-static bool is_nonsense(int64_t stored_us, int64_t now_us)
-{
-    return stored_us > otok_time_add(now_us, OTOK_DAY_US);
-}
-
-/* Stored times never move back (L5), unless they are nonsense, which would stand in the way until that day. */
-static int64_t moved(int64_t stored_us, int64_t now_us)
-{
-    return is_nonsense(stored_us, now_us) ? now_us : otok_time_forward(stored_us, now_us);
-}
-
-/* 0 means never. */
+/* A time of rotation never moves back (L5), unless it lies more than a day ahead: see is_due() in rotation.c.  0 means never. */
 static int64_t rotation_time(int64_t stored_us, int64_t now_us)
 {
-    int64_t time_us = moved(stored_us, now_us);
+    int64_t time_us = stored_us > otok_time_add(now_us, OTOK_DAY_US) ? now_us : otok_time_forward(stored_us, now_us);
     return time_us > OTOK_US_PER_MS ? time_us : OTOK_US_PER_MS;
 }
 
 static bool touch_is_due(const otok_refreshing *r, const otok_attempt *a)
 {
     const otok_head *head = &a->session.head;
-    return a->now_us - head->refreshed_us >= a->rules.touch_us || is_nonsense(head->refreshed_us, a->now_us) ||
-           head->key_id != r->presented.token.key_id ||
+    return a->now_us - head->refreshed_us >= a->rules.touch_us || head->key_id != r->presented.token.key_id ||
            a->session.seal_key_id != otok_service_now_keys(r->service)->active->id;
 }
 
 static void touch(const otok_refreshing *r, otok_attempt *a)
 {
-    a->head.refreshed_us = moved(a->session.head.refreshed_us, a->now_us);
+    a->head.refreshed_us = otok_time_forward(a->session.head.refreshed_us, a->now_us);
     a->head.key_id = r->presented.token.key_id;
     a->head.flags &= OTOK_HEAD_CLOSED | OTOK_HEAD_ADOPTED;
 }
