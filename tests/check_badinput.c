@@ -360,6 +360,29 @@ START_TEST(refresh_with_a_malformed_scope_is_refused)
 }
 END_TEST
 
+/* E1: what a stranger writes into a header does not reach the host's log as it is. */
+START_TEST(texts_of_a_peer_that_are_not_clean_reach_no_event)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    static const char *const texts[] = {"a\nb", "\xff\xfe", "\x7f"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        test_held held = test_hold(f, NULL, NULL);
+        otok_peer ip = test_peer(NULL, NULL, texts[i], NULL), agent = test_peer(NULL, NULL, NULL, texts[i]);
+        otok_refresh_request request = test_refresh_request(held.token, "another");
+        otok_revoke_request revocation = {.size = sizeof revocation, .token = held.token, .client_id = "phone"};
+        test_forget_events(f);
+        request.peer = &ip;
+        test_not_refreshed(f, &request, OTOK_E_INVALID, "peer");
+        request.peer = &agent;
+        test_not_refreshed(f, &request, OTOK_E_INVALID, "peer");
+        revocation.peer = &agent;
+        test_assert_code(OTOK_E_INVALID, otok_revoke_token(f->service, &revocation, NULL));
+        ck_assert_uint_eq(f->nevents, 0);
+    }
+    test_end(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_loop_test(tcase, oversized_text_is_refused_and_the_longest_is_accepted, 0, NGRANT_TEXTS);
@@ -371,6 +394,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, negative_duration_is_refused_and_a_huge_one_is_harmless);
     tcase_add_test(tcase, malformed_list_is_refused);
     tcase_add_test(tcase, malformed_peer_is_refused_at_issue_and_refresh);
+    tcase_add_test(tcase, texts_of_a_peer_that_are_not_clean_reach_no_event);
     tcase_add_loop_test(tcase, overlong_user_agent_does_not_stop_a_refresh_when_the_policy_cuts, 0, 2);
     tcase_add_test(tcase, refresh_request_that_makes_no_sense_is_refused);
     tcase_add_test(tcase, unused_member_that_is_not_zero_is_refused);
