@@ -124,6 +124,7 @@ demo: $(BUILD)/examples/quickstart ## the story that examples/quickstart.c tells
 # and with tests/support. A program that needs more of the
 # linker says so in a line of its own: /* link: -Wl,--wrap=malloc */
 # metrics/ has a program that writes OpenMetrics text, and a script that reads it.
+# bindings/ has scripts that use the shared library from Python, and write the C that tells how a compiler lays it out.
 
 SUPPORT   := $(sort $(wildcard tests/support/*.c))
 TEST_SRC  := $(sort $(wildcard tests/check_*.c tests/*/check_*.c))
@@ -137,6 +138,11 @@ FUZZERS    = $(FUZZ_SRC:%.c=$(BUILD)/%)
 METRICS    = $(BUILD)/tests/metrics/print_metrics
 TEST_PARTS = $(SUPPORT:%.c=$(OBJ)/%.o) $(LIB_A)
 
+# Python is not built with a sanitizer, and cannot load a library that is.
+BINDINGS  := $(if $(findstring -fsanitize,$(CFLAGS)),,ctypes cffi)
+LAYOUTS    = $(BINDINGS:%=$(BUILD)/tests/bindings/layout_%)
+PLAIN      = $(BUILD)/tests/bindings/headers.i
+
 # What runs an input through a fuzz target: ours, that replays files, or the engine that `make fuzz` names.
 FUZZ_ENGINE = $(OBJ)/tests/fuzz/replay.o
 $(FUZZERS): $(filter %.o,$(FUZZ_ENGINE))
@@ -147,6 +153,20 @@ $(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS): $(BUILD)/%: $(OBJ)/%.o $
 	$(call say,LD,$@)
 	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
 	  $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' $*.c) $(TEST_LIBS) $(ALL_LIBS)
+
+# The public headers for those who have no preprocessor, and what they include left out.
+$(PLAIN): $(HEADERS)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)sed '/^#include/d' $(HEADERS) | $(CC) -E -P -x c - >$@
+
+$(BUILD)/tests/bindings/layout_%.c: $(wildcard tests/bindings/*.py) $(PLAIN)
+	$(call say,GEN,$@)
+	$(Q)$(PYTHON) -B tests/bindings/check_$*.py $(PLAIN) >$@
+
+$(LAYOUTS): %: %.c $(HEADERS) $(BUILD)/flags
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -o $@ $<
 
 # The command lines for tests/run.sh. CK_DEFAULT_TIMEOUT: Check's own four seconds are too few for a busy machine.
 define newline
@@ -159,20 +179,27 @@ list_replays = $(foreach p,$(FUZZERS),exit $(p:$(BUILD)/%=%) $p $(call fuzz_corp
 list_demos   = $(foreach p,$(EXAMPLES),exit $(p:$(BUILD)/%=%) cd "$$TMPDIR" && $(abspath $p)$(newline))
 list_metrics = exit tests/metrics/check_metrics $(WRAP) $(METRICS) "$$TMPDIR" && $(PYTHON) \
                tests/metrics/check_metrics.py "$$TMPDIR"$(newline)
+list_binding = suite tests/bindings/check_$1 $(BUILD)/tests/bindings/layout_$1 >"$$TMPDIR/layout" && $(PYTHON) -B \
+               tests/bindings/check_$1.py $(PLAIN) $(abspath $(LIB_SO)) "$$TMPDIR/layout"$(newline)
+list_bindings = $(foreach b,$(BINDINGS),$(call list_binding,$b))
 RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 
 # The system's own, which the Debian package of the parser is for.
 PYTHON = /usr/bin/python3
 
-.PHONY: check check-list check-metrics
-check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) ## every test, example, fuzz corpus and documented example
-	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics))
+.PHONY: check check-list check-metrics check-bindings
+check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) $(LAYOUTS) ## every test, example, fuzz corpus and documented example
+	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics)$(list_bindings))
 	@CC='$(COMPILE)' LIBS='$(USER_LIBS)' tests/lint/examples.sh $(BUILD)/docs >>$(BUILD)/check.list
 	@$(RUN) $(BUILD)/check.list
 
 check-metrics: $(METRICS) ## the OpenMetrics text of real services, read by the parser of the Prometheus project
 	$(file >$(BUILD)/metrics.list,$(list_metrics))
 	@$(RUN) $(BUILD)/metrics.list
+
+check-bindings: all $(LAYOUTS) ## the shared library from Python: ctypes by hand, and cffi from the public headers
+	$(file >$(BUILD)/bindings.list,$(list_bindings))
+	@$(RUN) $(BUILD)/bindings.list
 
 # A build of its own for each sanitizer. Hardening is off: fortified calls hide from them.
 SUBMAKE = +$(Q)$(MAKE) --no-print-directory CONFIG=$(abspath $(CONFIG)) HARDEN_CFLAGS= HARDEN_LDFLAGS=
@@ -328,7 +355,7 @@ dist: configure ## libofflinetok-VERSION.tar.gz from the last commit
 # ---- Housekeeping ----
 
 DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev \
-           python3-prometheus-client
+           python3-prometheus-client python3-cffi
 DEPS_DEV = $(DEPS) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
            libc6-dbg strace git
 

@@ -39,7 +39,8 @@ extern "C" {
  * "required".  Structs only ever grow at their end: an older, smaller one is read as if the rest were 0; a newer, larger
  * one is accepted when what this library does not know is 0, and OTOK_E_INVALID otherwise.
  *
- * Structs that come out are allocated by the library, are freed by the function named beside them (which takes NULL), and
+ * What goes in need live only until the call returns, but for callbacks and their user pointer: until otok_service_close() has
+ * returned.  Structs that come out are allocated by the library, are freed by the function named beside them (which takes NULL), and
  * are NULL on failure.  The text in them lives as long as they do.
  *
  * Text is NUL-terminated UTF-8 without control characters.  Names ending in _us are microseconds, since 1970-01-01T00:00Z
@@ -51,7 +52,7 @@ extern "C" {
  * never ends the process.
  */
 
-/* No limit; 0 always means the default. */
+/* No limit, 9223372036854775807; 0 always means the default. */
 #define OTOK_UNLIMITED INT64_MAX
 
 /* Error codes: what the caller does next.  Values are never reused.  otok_error_oauth() and otok_error_http() map to the wire. */
@@ -502,7 +503,7 @@ typedef struct otok_adoption otok_adoption;
 /*
  * What the host tells the library.  All optional, called with no lock held and outside any store transaction, from the thread
  * whose call caused it.  What they are handed lives until they return.  They must return (no longjmp, no exception), and may
- * call the library.
+ * call the library.  0 is "go on": a binding sees to it that a callback which fails in its own language returns something else.
  */
 typedef struct otok_callbacks {
     size_t size;
@@ -944,7 +945,7 @@ void otok_filter_init(otok_filter *filter, size_t size);
 int otok_revoke_matching(otok_service *service, const otok_filter *filter, uint64_t *revoked, otok_error *err);
 
 /* Now: later than every session of that scope, whatever the clocks of the nodes. */
-#define OTOK_NOW 0
+enum { OTOK_NOW = 0 };
 
 /*
  * Sets a cutoff: one write.  `at_us` OTOK_NOW, or a time in the past, taken literally (a day ahead of the clock is

@@ -6,7 +6,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/birth.h"
+#include "session/refresh.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/birth.h"
 
 void otok_birth_init(otok_birth *birth)
 {

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/refresh.h"
 
 int otok_rotation_of(const otok_loaded *session, const otok_rules *rules, uint32_t presented, int64_t now_us)
 {

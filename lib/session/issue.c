@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/birth.h"
 
 static const char ONCE[] = "once"; /* the purpose of keys of issues */
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/rules.h"
 
 enum {
     IDLE_TIMEOUT_S = 30 * 86400,

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/refresh.h"
 
 enum { NAME_BOUND = 255 };
 

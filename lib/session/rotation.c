@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/rules.h"
 
 /* The age of something stored; a clock that went back makes nothing younger than new (L5). */
 static int64_t age_us(int64_t now_us, int64_t since_us)

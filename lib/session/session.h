@@ -1,10 +1,8 @@
 /*
  * session/session.h - sessions: what one is, how it lives, and the service that they belong to.
  *
- * rotation.c, lifetime.c, scope.c and policy.c decide, over values, without I/O.  service.c, keys.c, names.c, mark.c, load.c,
- * change.c and event.c are what the operations are built of: issue.c (with limit.c and once.c), refresh.c (with head.c and adopt.c),
- * use.c (what the host says), introspect.c, revoke.c, cutoff.c, consent.c, list.c, update.c, export.c, erase.c, sweep.c, outbox.c,
- * stats.c.
+ * What the operations are built of: service.c, keys.c, names.c, rows.c, mark.c, load.c, change.c, event.c, use.c, tokens.c.  Pure
+ * decisions are in rules.h, how a session begins in birth.h, one refresh and its attempts in refresh.h.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,104 +10,11 @@
 #define OTOK_SESSION_H
 
 #include "keys/keys.h"
+#include "session/rules.h"
 #include "store/store.h"
 
 /* Attempts at a compare-and-swap before OTOK_E_CONFLICT. */
 enum { OTOK_ATTEMPTS = 8 };
-
-#define OTOK_DAY_US (INT64_C(86400) * OTOK_US_PER_S)
-
-/* ---------------------------------------------------------------------------------------------------- policy.c */
-
-/* A policy with every default filled in, for one kind of client and session; durations in microseconds. */
-typedef struct otok_rules {
-    bool rotates;
-    int32_t reuse, ahead, overlong;
-    int64_t idle_us, max_us;
-    int64_t retry_window_us, retry_limit; /* OTOK_UNLIMITED */
-    int64_t clock_skew_us, rotate_after_us, touch_us, sweep_grace_us;
-    bool access_token, access_token_revocation;
-    int64_t access_token_us, id_token_us;
-    bool public_refused;  /* it is a public client, and those are refused */
-    bool binding_missing; /* it is a session without sender constraint, and must have one */
-    bool needs_consent;
-    int64_t session_limit; /* OTOK_UNLIMITED */
-    bool evicts;           /* at the limit */
-    int64_t once_window_us, once_keep_us;
-    bool once_ends_session;
-} otok_rules;
-
-/* OTOK_E_POLICY, naming the member, when the policy makes no sense.  `ceilings`: size 0 for none. */
-int otok_rules_of(const otok_policy *policy, const otok_ceilings *ceilings, bool is_public, bool is_bound,
-                  otok_rules *out, otok_error *err);
-int otok_ceilings_check(const otok_ceilings *ceilings, otok_error *err);
-
-/* The session's own limits, where they are tighter (0: none). */
-void otok_rules_tighten(otok_rules *rules, int64_t idle_timeout_s, int64_t max_lifetime_s);
-
-/* Whether the rules have such a session at all: OTOK_E_UNAUTHORIZED_CLIENT, OTOK_E_SENDER. */
-int otok_rules_admit(const otok_rules *rules, otok_error *err);
-
-/* ---------------------------------------------------------------------------------------------------- rotation.c (pure) */
-
-/* What to do with a token whose MAC, client, key, lifetime and cutoffs are all good. */
-enum {
-    OTOK_ROTATION_KEEP = 1,      /* the current token comes back */
-    OTOK_ROTATION_ADVANCE = 2,   /* the next generation */
-    OTOK_ROTATION_RETRY = 3,     /* the previous token, in time: its successor again */
-    OTOK_ROTATION_EXHAUSTED = 4, /* the previous token, in time, too often: refused, nothing ended */
-    OTOK_ROTATION_REUSE = 5,     /* an older token, or the previous one too late */
-    OTOK_ROTATION_AHEAD = 6      /* from the future: the store was restored */
-};
-
-typedef struct otok_rotation_in {
-    uint32_t presented, current; /* generations */
-    int64_t now_us;
-    int64_t started_us; /* when the current token came about, where rotated_us is 0 */
-    int64_t rotated_us; /* 0: never, or the window for retries is closed */
-    uint32_t retries;
-    bool unused; /* the current token was never used: the previous one, of another system, has no window (P4) */
-} otok_rotation_in;
-
-int otok_rotation_decide(const otok_rotation_in *in, const otok_rules *rules);
-
-/* ---------------------------------------------------------------------------------------------------- lifetime.c (pure) */
-
-typedef struct otok_lifetime_in {
-    int64_t now_us;
-    int64_t created_us;   /* logical: cutoffs compare with it */
-    int64_t started_us;   /* the maximum lifetime counts from it */
-    int64_t refreshed_us; /* last use; the idle timeout counts from it */
-    int64_t cutoff_us;    /* the latest that applies; INT64_MIN: none */
-} otok_lifetime_in;
-
-typedef struct otok_lifetime {
-    int verdict;             /* OTOK_OK, OTOK_E_TOKEN_EXPIRED or OTOK_E_TOKEN_REVOKED */
-    int64_t idle_expires_us; /* OTOK_UNLIMITED */
-    int64_t max_expires_us;  /* OTOK_UNLIMITED */
-    int64_t expires_us;      /* the earlier one */
-} otok_lifetime;
-
-otok_lifetime otok_lifetime_of(const otok_lifetime_in *in, const otok_rules *rules);
-
-/* The later of a stored time and now: stored times never move back (L5). */
-int64_t otok_time_forward(int64_t stored_us, int64_t now_us);
-
-/* When the sweeper should look at a session that ends at `expires_us`: then, and at least every 30 days (L6). */
-int64_t otok_sweep_due(int64_t expires_us, int64_t now_us);
-
-/* ---------------------------------------------------------------------------------------------------- scope.c (pure) */
-
-/* Checks the alphabet (RFC 6749 section 3.3) and appends the words once each, separated by one space.  OTOK_E_INVALID. */
-int otok_scope_normalise(const char *scope, otok_buf *out, otok_error *err);
-bool otok_scope_has(otok_str scope, const char *word);
-bool otok_scope_covers(otok_str granted, otok_str asked); /* every word of the second is in the first */
-
-/* Takes a word out of a scope, in place, and gives the new length. */
-size_t otok_scope_drop(char *scope, size_t len, const char *word);
-
-/* Appends the words asked for (NULL or empty: all that is granted); OTOK_E_SCOPE when one was not granted. */
-int otok_scope_narrow(otok_str granted, const char *asked, otok_buf *out, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- keys.c */
 
@@ -506,149 +411,6 @@ int otok_grant_check(const otok_grant *grant, otok_error *err);
 
 /* OTOK_E_SENDER unless the peer has proven what the session is bound to.  With `must` off, an absent proof is fine. */
 int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, otok_error *err);
-
-/* ---------------------------------------------------------------------------------------------------- birth.c */
-
-/* A session that is being made: what its record is built of. */
-typedef struct otok_birth {
-    otok_record record;
-    otok_loaded session; /* as the minting sees it; its record is the one above */
-    otok_session_names names;
-    otok_token token; /* handle and time of issue: set before otok_birth_build() */
-    otok_buf scope, body;
-    uint8_t head[OTOK_HEAD_SIZE];
-    int64_t now_us;
-} otok_birth;
-
-void otok_birth_init(otok_birth *birth);
-void otok_birth_free(otok_birth *birth);
-
-/*
- * Builds the record of a session whose body is read and whose token is drawn: session.head, session.body.started_us and
- * record.created_us (0: now, later than every cutoff) are set before.
- */
-int otok_birth_build(otok_service *service, const char *subject, const char *client_id, const otok_rules *rules,
-                     otok_birth *birth, otok_error *err);
-
-/* ---------------------------------------------------------------------------------------------------- limit.c */
-
-/* What a new session ends by policy.session_limit. */
-typedef struct otok_evictions {
-    otok_loaded sessions[OTOK_EVICT_MOST];
-    size_t n;
-} otok_evictions;
-
-/* Finds them; OTOK_E_LIMIT where the policy refuses instead.  `replaced` (may be NULL) does not count. */
-int otok_limit_apply(otok_service *service, const otok_loaded *born, const otok_rules *rules, const otok_id *replaced,
-                     int64_t now_us, otok_evictions *out, otok_error *err);
-void otok_evictions_free(otok_evictions *evictions);
-
-/* ---------------------------------------------------------------------------------------------------- once.c */
-
-/* What was good for once, by its name; `record` NULL: not used yet. */
-typedef struct otok_once_use {
-    otok_id id;
-    otok_record *record; /* a copy */
-    otok_once once;
-} otok_once_use;
-
-/* `purpose`: "once" (keys of issues) or "adoption". */
-int otok_once_find(otok_service *service, const char *purpose, const char *name, otok_once_use *out, otok_error *err);
-void otok_once_free(otok_once_use *use);
-
-/* The token of the session that came of it: handle derived under `key`, time out of the session's id.  OTOK_E_TAMPERED when that
- * is not the session of the token. */
-int otok_once_handle(const otok_mac_key *key, const char *name, const char *client_id, uint8_t out[OTOK_HANDLE_SIZE],
-                     otok_error *err);
-int otok_once_token(otok_service *service, const otok_once_use *use, const char *name, const char *client_id,
-                    otok_token *out, otok_error *err);
-
-/* The record that says that it was used. */
-typedef struct otok_once_write {
-    otok_record record;
-    uint8_t body[OTOK_ONCE_SIZE];
-    otok_index_key keys[OTOK_OWNER_KEYS + 1];
-    otok_write write;
-} otok_once_write;
-
-/* `keep_until_us`: when the sweeper removes it; OTOK_UNLIMITED: never. */
-int otok_once_prepare(otok_service *service, const otok_id *id, const otok_once *once, otok_str subject,
-                      otok_str client, int64_t keep_until_us, otok_once_write *out, otok_error *err);
-
-/* ---------------------------------------------------------------------------------------------------- adopt.c */
-
-/* A token of another system, as the host's callback has it: deep copies. */
-struct otok_adoption {
-    bool found; /* otok_legacy_set() was called */
-    int failed; /* of otok_legacy_set(), which the host may have passed over */
-    char *id, *subject, *client_id;
-    int64_t started_us, ends_us;
-    int32_t client_type;
-    otok_body body; /* points into `texts` */
-    otok_buf texts;
-    otok_error error;
-};
-
-/* Asks the host.  OTOK_E_TOKEN_INVALID when it is not one, or there is nobody to ask.  Freed with otok_adoption_free(). */
-int otok_adoption_ask(otok_service *service, const char *token, const char *client_id, otok_adoption *out,
-                      otok_error *err);
-void otok_adoption_free(otok_adoption *adoption);
-
-/* Revokes one, whether or not it was adopted before. */
-int otok_adoption_revoke(otok_service *service, const otok_adoption *adoption, const otok_revoke_request *request,
-                         const otok_peer *peer, otok_error *err);
-
-/* ---------------------------------------------------------------------------------------------------- refresh.c, head.c */
-
-/* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
-int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
-                       otok_error *err);
-
-/* One refresh, over all its attempts. */
-typedef struct otok_refreshing {
-    otok_service *service;
-    otok_refresh_request request;
-    otok_peer peer;
-    otok_presented presented;
-    otok_id id;
-    otok_adoption *adoption; /* the token is another system's */
-    uint32_t attempt;        /* 1, ... */
-} otok_refreshing;
-
-/* One attempt: what was read, and what was decided about it. */
-typedef struct otok_attempt {
-    otok_loaded session;
-    otok_rules rules;
-    int64_t now_us;
-    int decision;
-    otok_str ip, user_agent;
-    uint16_t ip_mark, user_agent_mark;
-    otok_str audience[OTOK_MAX_AUDIENCE];
-    size_t audience_count;
-    otok_buf scope;
-    otok_answer answer;
-    otok_head head; /* as it will be */
-} otok_attempt;
-
-/* Scope, audience, consent, and what the host says: everything that an answer needs. */
-int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *err);
-int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
-                      otok_tokens **out, otok_error *err);
-
-/* Whose session a token of another system is, when it was adopted before. */
-int otok_adoption_find(otok_refreshing *r, bool *adopted, otok_error *err);
-
-/* Makes a session of it, and answers. */
-int otok_adopt(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err);
-
-/* OTOK_ROTATION_... for a token of that generation. */
-int otok_rotation_of(const otok_loaded *session, const otok_rules *rules, uint32_t presented, int64_t now_us);
-
-/* Fills in the marks of address and user agent, where the decision needs them. */
-int otok_attempt_read_marks(otok_attempt *a, otok_error *err);
-
-/* The head as it will be; false when nothing is to be written. */
-bool otok_attempt_make_head(const otok_refreshing *r, otok_attempt *a);
 
 /* ---------------------------------------------------------------------------------------------------- revoke.c, cutoff.c */
 

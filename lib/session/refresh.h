@@ -1,0 +1,86 @@
+/*
+ * session/refresh.h - one refresh and its attempts: what refresh.c, head.c and adopt.c share.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OTOK_REFRESH_H
+#define OTOK_REFRESH_H
+
+#include "session/session.h"
+
+/* ---------------------------------------------------------------------------------------------------- adopt.c */
+
+/* A token of another system, as the host's callback has it: deep copies. */
+struct otok_adoption {
+    bool found; /* otok_legacy_set() was called */
+    int failed; /* of otok_legacy_set(), which the host may have passed over */
+    char *id, *subject, *client_id;
+    int64_t started_us, ends_us;
+    int32_t client_type;
+    otok_body body; /* points into `texts` */
+    otok_buf texts;
+    otok_error error;
+};
+
+/* Asks the host.  OTOK_E_TOKEN_INVALID when it is not one, or there is nobody to ask.  Freed with otok_adoption_free(). */
+int otok_adoption_ask(otok_service *service, const char *token, const char *client_id, otok_adoption *out,
+                      otok_error *err);
+void otok_adoption_free(otok_adoption *adoption);
+
+/* Revokes one, whether or not it was adopted before. */
+int otok_adoption_revoke(otok_service *service, const otok_adoption *adoption, const otok_revoke_request *request,
+                         const otok_peer *peer, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- refresh.c, head.c */
+
+/* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
+int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
+                       otok_error *err);
+
+/* One refresh, over all its attempts. */
+typedef struct otok_refreshing {
+    otok_service *service;
+    otok_refresh_request request;
+    otok_peer peer;
+    otok_presented presented;
+    otok_id id;
+    otok_adoption *adoption; /* the token is another system's */
+    uint32_t attempt;        /* 1, ... */
+} otok_refreshing;
+
+/* One attempt: what was read, and what was decided about it. */
+typedef struct otok_attempt {
+    otok_loaded session;
+    otok_rules rules;
+    int64_t now_us;
+    int decision;
+    otok_str ip, user_agent;
+    uint16_t ip_mark, user_agent_mark;
+    otok_str audience[OTOK_MAX_AUDIENCE];
+    size_t audience_count;
+    otok_buf scope;
+    otok_answer answer;
+    otok_head head; /* as it will be */
+} otok_attempt;
+
+/* Scope, audience, consent, and what the host says: everything that an answer needs. */
+int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *err);
+int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
+                      otok_tokens **out, otok_error *err);
+
+/* Whose session a token of another system is, when it was adopted before. */
+int otok_adoption_find(otok_refreshing *r, bool *adopted, otok_error *err);
+
+/* Makes a session of it, and answers. */
+int otok_adopt(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err);
+
+/* OTOK_ROTATION_... for a token of that generation. */
+int otok_rotation_of(const otok_loaded *session, const otok_rules *rules, uint32_t presented, int64_t now_us);
+
+/* Fills in the marks of address and user agent, where the decision needs them. */
+int otok_attempt_read_marks(otok_attempt *a, otok_error *err);
+
+/* The head as it will be; false when nothing is to be written. */
+bool otok_attempt_make_head(const otok_refreshing *r, otok_attempt *a);
+
+#endif
