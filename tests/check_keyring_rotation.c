@@ -711,6 +711,36 @@ START_TEST(step_without_memory_is_not_taken)
 }
 END_TEST
 
+/* K3: "a key id in use is never given out again": what was dropped may still be sealed or derived under somewhere. */
+START_TEST(an_id_that_was_dropped_is_not_given_out_again)
+{
+    otok_keyring *keyring = NULL;
+    uint8_t last[OTOK_MAX_DROPPED_IDS + 2] = {0}; /* the ids of the last keys, the newest first */
+    char path[4200], *folder = test_new_folder();
+    (void)snprintf(path, sizeof path, "%s/keyring.json", folder);
+    ok(otok_keyring_generate(OTOK_ALG_DEFAULT, &keyring, &err));
+    for (int i = 0; i < 200; i++) {
+        char active[OTOK_KID_CHARS + 1];
+        memmove(last + 1, last, sizeof last - 1);
+        last[0] = otok_keyring_token(keyring)->id;
+        memcpy(active, otok_keyring_token(keyring)->kid, sizeof active);
+        take(&keyring, step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL));
+        take(&keyring, step(OTOK_KEY_STEP_ACTIVATE, OTOK_KEY_TOKEN, NULL));
+        take(&keyring, step(OTOK_KEY_STEP_DROP, OTOK_KEY_TOKEN, active));
+        uint8_t id = otok_keyring_token(keyring)->id;
+        ck_assert_msg(memchr(last, id, OTOK_MAX_DROPPED_IDS) == NULL, "round %d: %u is given out again", i, id);
+        if (i % 50 == 49) { /* it outlives the process */
+            ok(otok_keyring_save(keyring, path, NULL, &err));
+            otok_keyring_free(keyring);
+            ok(otok_keyring_load(path, NULL, &keyring, &err));
+        }
+    }
+    ck_assert_uint_eq(keyring->ndropped, OTOK_MAX_DROPPED_IDS);
+    otok_keyring_free(keyring);
+    test_remove_folder(folder);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, every_step_from_every_state);
@@ -730,6 +760,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, damaged_external_entry_is_refused_by_name_and_field);
     tcase_add_test(tcase, external_entry_with_any_byte_changed_is_refused_or_the_same_key);
     tcase_add_test(tcase, step_without_memory_is_not_taken);
+    tcase_add_test(tcase, an_id_that_was_dropped_is_not_given_out_again);
 }
 
 int main(void)

@@ -109,9 +109,26 @@ size_t otok_text_cut(const void *text, size_t len, size_t bound);
 
 /*
  * Checks a text argument and gives its length: OTOK_E_INVALID, naming `field`, when it is longer than `bound`, not clean,
- * or (`required`) NULL or empty.  NULL gives 0.
+ * or (`required`) NULL or empty.  NULL gives 0.  `len` may be NULL.
  */
 int otok_text_check(const char *text, size_t bound, bool required, const char *field, size_t *len, otok_error *err);
+
+/* The same for a table of them: the first that is wrong. */
+typedef struct otok_text_rule {
+    const char *text, *field;
+    size_t bound;
+    bool required;
+} otok_text_rule;
+
+int otok_texts_check(const otok_text_rule *rules, size_t n, otok_error *err);
+
+/* Numbers that stand for a choice, 0 to `last`: `code`, naming the field of the first that is none. */
+typedef struct otok_choice_rule {
+    int32_t value, last;
+    const char *field;
+} otok_choice_rule;
+
+int otok_choices_check(const otok_choice_rule *rules, size_t n, int code, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- structs.c */
 

@@ -60,12 +60,31 @@ size_t otok_text_cut(const void *text, size_t len, size_t bound)
 
 int otok_text_check(const char *text, size_t bound, bool required, const char *field, size_t *len, otok_error *err)
 {
-    *len = text != NULL ? strnlen(text, bound + 1) : 0;
-    if (required && *len == 0)
+    size_t size = text != NULL ? strnlen(text, bound + 1) : 0;
+    if (len != NULL)
+        *len = size;
+    if (required && size == 0)
         return otok_fail(err, OTOK_E_INVALID, "%s is required and must not be empty", field);
-    if (*len > bound)
+    if (size > bound)
         return otok_fail(err, OTOK_E_INVALID, "%s is longer than %zu bytes", field, bound);
-    if (*len != 0 && !otok_text_is_clean(text, *len))
+    if (size != 0 && !otok_text_is_clean(text, size))
         return otok_fail(err, OTOK_E_INVALID, "%s is not UTF-8 without control characters", field);
+    return OTOK_OK;
+}
+
+int otok_texts_check(const otok_text_rule *rules, size_t n, otok_error *err)
+{
+    int rc = OTOK_OK;
+    for (size_t i = 0; rc == OTOK_OK && i < n; i++)
+        rc = otok_text_check(rules[i].text, rules[i].bound, rules[i].required, rules[i].field, NULL, err);
+    return rc;
+}
+
+int otok_choices_check(const otok_choice_rule *rules, size_t n, int code, otok_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rules[i].value < 0 || rules[i].value > rules[i].last)
+            return otok_fail(err, code, "%s has no value %d", rules[i].field, rules[i].value);
+    }
     return OTOK_OK;
 }

@@ -47,9 +47,10 @@ int otok_keyring_add_signing(otok_keyring *keyring, int32_t algorithm, int32_t s
     return rc;
 }
 
-static bool has_id(const otok_keyring *keyring, uint8_t id)
+/* By a key that is here, or by one that was and may still be sealed or derived under (K3). */
+static bool is_taken(const otok_keyring *keyring, uint8_t id)
 {
-    bool found = false;
+    bool found = memchr(keyring->dropped, id, keyring->ndropped) != NULL;
     for (size_t i = 0; i < keyring->ntoken; i++)
         found = found || keyring->token[i].id == id;
     return found;
@@ -66,14 +67,14 @@ static int draw_token(otok_token_key *key, otok_error *err)
     return rc;
 }
 
-/* Beside 63 keys one draw of four is in vain: as many as these only where the random numbers are none. */
+/* Beside 63 keys and 128 that were dropped three draws of four are in vain: as many as these only where the random numbers are none. */
 enum { DRAWS = 256 };
 
 int otok_keyring_add_token(otok_keyring *keyring, int32_t state, otok_error *err)
 {
     otok_token_key key = {.state = state, .created_us = otok_clock_now_us()};
     int rc = draw_token(&key, err);
-    for (int i = 1; rc == OTOK_OK && has_id(keyring, key.id); i++)
+    for (int i = 1; rc == OTOK_OK && is_taken(keyring, key.id); i++)
         rc = i < DRAWS ? draw_token(&key, err) : otok_fail(err, OTOK_E_CRYPTO, "no MAC key has an id that is free");
     if (rc == OTOK_OK)
         keyring->token[keyring->ntoken++] = key;

@@ -39,12 +39,11 @@ static int check_step(const otok_key_change *change, otok_error *err)
 static int read_change(const otok_key_change *in, otok_key_change *out, otok_error *err)
 {
     enum { KID_BOUND = 255 }; /* what is no thumbprint is the kid of no key; what is longer is no kid */
-    size_t len;
     int rc = otok_struct_read(out, sizeof *out, in, sizeof(size_t) + 2 * sizeof(int32_t), "otok_key_change", err);
     if (rc == OTOK_OK)
         rc = check_step(out, err);
     if (rc == OTOK_OK && out->kid != NULL)
-        rc = otok_text_check(out->kid, KID_BOUND, true, "change.kid", &len, err);
+        rc = otok_text_check(out->kid, KID_BOUND, true, "change.kid", NULL, err);
     return rc;
 }
 
@@ -166,6 +165,14 @@ static int activate(otok_keyring *keyring, const otok_key_change *change, otok_e
     return OTOK_OK;
 }
 
+/* What is still sealed or derived under it somewhere must not be taken for another key's (K3); the oldest are forgotten. */
+static void remember_id(otok_keyring *keyring, uint8_t id)
+{
+    if (keyring->ndropped == OTOK_MAX_DROPPED_IDS)
+        memmove(keyring->dropped, keyring->dropped + 1, --keyring->ndropped);
+    keyring->dropped[keyring->ndropped++] = id;
+}
+
 static int drop(otok_keyring *keyring, const otok_key_change *change, otok_error *err)
 {
     size_t at = 0;
@@ -181,6 +188,7 @@ static int drop(otok_keyring *keyring, const otok_key_change *change, otok_error
         memmove(gone, gone + 1, (--keyring->nsigning - at) * sizeof *gone);
     } else {
         otok_token_key *gone = &keyring->token[at];
+        remember_id(keyring, gone->id);
         memmove(gone, gone + 1, (--keyring->ntoken - at) * sizeof *gone);
         otok_wipe(&keyring->token[keyring->ntoken], sizeof *gone);
     }
@@ -199,6 +207,8 @@ static otok_keyring *copy(const otok_keyring *keyring, otok_error *err)
     }
     memcpy(made->token, keyring->token, sizeof made->token);
     made->ntoken = keyring->ntoken;
+    memcpy(made->dropped, keyring->dropped, sizeof made->dropped);
+    made->ndropped = keyring->ndropped;
     return made;
 }
 

@@ -51,6 +51,16 @@ static void add_token(otok_buf *out, const otok_token_key *key)
     otok_json_end(out);
 }
 
+static const char dropped_name[] = "otok_dropped_ids"; /* base64url of one byte each */
+
+static void add_dropped(otok_buf *out, const otok_keyring *keyring)
+{
+    otok_json_add_name(out, dropped_name);
+    otok_buf_add_u8(out, '"');
+    otok_buf_add_base64url(out, keyring->dropped, keyring->ndropped);
+    otok_buf_add_u8(out, '"');
+}
+
 int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *out, otok_error *err)
 {
     int rc = OTOK_OK;
@@ -69,6 +79,8 @@ int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *ou
         add_token(out, &keyring->token[i]);
     }
     otok_buf_add_text(out, "\n]");
+    if ((which & OTOK_JWKS_TOKEN) != 0 && keyring->ndropped != 0)
+        add_dropped(out, keyring);
     otok_json_end(out);
     otok_buf_add_u8(out, '\n');
     if (rc == OTOK_OK && out->failed)
@@ -214,6 +226,19 @@ static int name_key(const otok_json *jwk, size_t i, const char *what, const otok
                      reason->message, what);
 }
 
+static int read_dropped(const otok_json *root, const char *what, otok_keyring *keyring, otok_error *err)
+{
+    const char *text = otok_json_text(root, dropped_name);
+    size_t n = sizeof keyring->dropped;
+    if (otok_json_member(root, dropped_name) == NULL)
+        return OTOK_OK;
+    if (text == NULL || !otok_unbase64url(text, strlen(text), keyring->dropped, &n))
+        return otok_fail(err, OTOK_E_FORMAT, "%s of %s is not base64url of at most %d bytes", dropped_name, what,
+                         OTOK_MAX_DROPPED_IDS);
+    keyring->ndropped = n;
+    return OTOK_OK;
+}
+
 int otok_keyring_parse(const char *text, size_t len, unsigned which, const char *what, otok_keyring *keyring,
                        otok_error *err)
 {
@@ -234,6 +259,8 @@ int otok_keyring_parse(const char *text, size_t len, unsigned which, const char 
         if (rc != OTOK_OK)
             (void)name_key(otok_json_item(keys, i), i, what, &reason, err);
     }
+    if (rc == OTOK_OK && (which & OTOK_JWKS_TOKEN) != 0)
+        rc = read_dropped(root, what, keyring, err);
     if (rc == OTOK_OK && (which & OTOK_JWKS_SIGNING) != 0 && otok_keyring_signing(keyring) == NULL)
         rc = otok_fail(err, OTOK_E_KEY, "no signing key is active in %s", what);
     if (rc == OTOK_OK && (which & OTOK_JWKS_TOKEN) != 0 && otok_keyring_token(keyring) == NULL)

@@ -10,7 +10,7 @@
 
 #include <stdatomic.h>
 
-enum { OTOK_KID_CHARS = 43, OTOK_MAX_KEYRING_KEYS = 64 };
+enum { OTOK_KID_CHARS = 43, OTOK_MAX_KEYRING_KEYS = 64, OTOK_MAX_DROPPED_IDS = 128 };
 
 /* A key that signs access and ID tokens. */
 typedef struct otok_signing_key {
@@ -51,6 +51,9 @@ struct otok_keyring {
     size_t nsigning;
     otok_token_key token[OTOK_MAX_KEYRING_KEYS];
     size_t ntoken;
+    uint8_t
+        dropped[OTOK_MAX_DROPPED_IDS]; /* ids of MAC keys that were dropped, the oldest first: not given out again */
+    size_t ndropped;
     otok_keyring_files files;
 };
 

@@ -183,50 +183,33 @@ static const char *oauth_error_of(const otok_offline_request *r, int32_t decisio
 
 static int check_texts(const otok_offline_request *r, otok_error *err)
 {
-    const struct {
-        const char *text, *field;
-        size_t bound;
-        bool required;
-    } texts[] = {
+    const otok_text_rule texts[] = {
         {r->scope, "request.scope", SCOPE_BOUND, false},
         /* RFC 6749 section 3.1.1: a request without it is an error. */
         {r->response_type, "request.response_type", WORDS_BOUND, is_authorization_request(r)},
         {r->prompt, "request.prompt", WORDS_BOUND, false},
         {r->saved_consent, "request.saved_consent", SCOPE_BOUND, false},
     };
-    size_t len;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        int rc = otok_text_check(texts[i].text, texts[i].bound, texts[i].required, texts[i].field, &len, err);
-        if (rc != OTOK_OK)
-            return rc;
-    }
-    return OTOK_OK;
+    return otok_texts_check(texts, sizeof texts / sizeof texts[0], err);
 }
 
 static int check_choices(const otok_offline_request *r, otok_error *err)
 {
-    const struct {
-        int32_t value, last;
-        const char *member;
-    } choices[] = {
-        {r->grant_type, OTOK_GRANT_TOKEN_EXCHANGE, "grant_type"},
-        {r->application_type, OTOK_APPLICATION_NATIVE, "application_type"},
-        {r->preset, OTOK_OFFLINE_PRESET_KEYCLOAK, "preset"},
-        {r->user_has_role, 1, "user_has_role"},
-        {r->client_has_scope, 1, "client_has_scope"},
-        {r->client_may_refresh, 1, "client_may_refresh"},
-        {r->consent_given, 1, "consent_given"},
-        {r->permitted_otherwise, 1, "permitted_otherwise"},
-        {r->saved_consent_counts, 1, "saved_consent_counts"},
-        {r->native_without_consent, 1, "native_without_consent"},
-        {r->token_exchange_allowed, 1, "token_exchange_allowed"},
-        {r->client_credentials_allowed, 1, "client_credentials_allowed"},
+    const otok_choice_rule choices[] = {
+        {r->grant_type, OTOK_GRANT_TOKEN_EXCHANGE, "request.grant_type"},
+        {r->application_type, OTOK_APPLICATION_NATIVE, "request.application_type"},
+        {r->preset, OTOK_OFFLINE_PRESET_KEYCLOAK, "request.preset"},
+        {r->user_has_role, 1, "request.user_has_role"},
+        {r->client_has_scope, 1, "request.client_has_scope"},
+        {r->client_may_refresh, 1, "request.client_may_refresh"},
+        {r->consent_given, 1, "request.consent_given"},
+        {r->permitted_otherwise, 1, "request.permitted_otherwise"},
+        {r->saved_consent_counts, 1, "request.saved_consent_counts"},
+        {r->native_without_consent, 1, "request.native_without_consent"},
+        {r->token_exchange_allowed, 1, "request.token_exchange_allowed"},
+        {r->client_credentials_allowed, 1, "request.client_credentials_allowed"},
     };
-    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        if (choices[i].value < 0 || choices[i].value > choices[i].last)
-            return otok_fail(err, OTOK_E_INVALID, "request.%s has no value %d", choices[i].member, choices[i].value);
-    }
-    return OTOK_OK;
+    return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_INVALID, err);
 }
 
 static int check(const otok_offline_request *r, otok_error *err)

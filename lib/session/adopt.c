@@ -66,12 +66,11 @@ static int copy_grant(const otok_grant *grant, otok_adoption *out, otok_error *e
 static int copy_legacy(otok_adoption *out, const otok_legacy *legacy, otok_error *err)
 {
     otok_legacy own;
-    size_t len;
     if (out->found || out->failed != OTOK_OK)
         return otok_fail(err, OTOK_E_INVALID, "otok_legacy_set() was called before");
     int rc = otok_struct_read(&own, sizeof own, legacy, sizeof(size_t) + sizeof(char *), "otok_legacy", err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(own.id, NAME_BOUND, true, "legacy.id", &len, err);
+        rc = otok_text_check(own.id, NAME_BOUND, true, "legacy.id", NULL, err);
     if (rc == OTOK_OK && own.started_us <= 0)
         rc = otok_fail(err, OTOK_E_INVALID, "legacy.started_us is required");
     if (rc == OTOK_OK && own.ends_us < 0)
@@ -109,8 +108,9 @@ int otok_adoption_ask(otok_service *service, const char *token, const char *clie
     if (service->callbacks.adopt(service->user, token, client_id, out) != 0)
         return otok_fail(err, OTOK_E_CALLBACK, "the host's adopt callback failed");
     if (out->failed != OTOK_OK) /* the host may have passed it over: fail closed */
-        return otok_fail(err, out->failed == OTOK_E_NOMEM ? OTOK_E_NOMEM : OTOK_E_CALLBACK,
-                         "the host's adopt callback: %s", out->error.message);
+        return out->failed == OTOK_E_INVALID
+                   ? otok_fail(err, OTOK_E_CALLBACK, "the host's adopt callback: %s", out->error.message)
+                   : otok_error_set(err, out->failed, out->error.system_errno, out->error.message);
     return out->found ? OTOK_OK : otok_fail(err, OTOK_E_TOKEN_INVALID, "the token is of no system that is known");
 }
 

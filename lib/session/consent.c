@@ -123,8 +123,7 @@ static int put_once(otok_service *service, const otok_scope_names *names, otok_s
 
 static int read_scope(const char *scope, otok_buf *out, otok_error *err)
 {
-    size_t len;
-    int rc = otok_text_check(scope, SCOPE_BOUND, true, "scope", &len, err);
+    int rc = otok_text_check(scope, SCOPE_BOUND, true, "scope", NULL, err);
     if (rc == OTOK_OK)
         rc = otok_scope_normalise(scope, out, err);
     if (rc == OTOK_OK && out->len == 0)

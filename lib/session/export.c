@@ -374,11 +374,10 @@ static int add_all(struct export *export, otok_error *err)
 
 int otok_subject_export(otok_service *service, const char *subject, char **out, otok_error *err)
 {
-    size_t len;
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = otok_text_check(subject, OTOK_MAX_NAME, true, "subject", &len, err);
+    int rc = otok_text_check(subject, OTOK_MAX_NAME, true, "subject", NULL, err);
     if (rc != OTOK_OK)
         return rc;
     struct export export = {.service = service, .subject = otok_str_of(subject)};

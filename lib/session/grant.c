@@ -123,11 +123,7 @@ int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, 
 
 static int check_texts(const otok_grant *grant, otok_error *err)
 {
-    const struct {
-        const char *text, *field;
-        size_t bound;
-        bool required;
-    } texts[] = {
+    const otok_text_rule texts[] = {
         {grant->subject, "grant.subject", NAME_BOUND, true},
         {grant->client_id, "grant.client_id", NAME_BOUND, true},
         {grant->scope, "grant.scope", SCOPE_BOUND, true},
@@ -137,31 +133,18 @@ static int check_texts(const otok_grant *grant, otok_error *err)
         {grant->acr, "grant.acr", NAME_BOUND, false},
         {grant->once_key, "grant.once_key", ONCE_KEY_BOUND, grant->once_key != NULL},
     };
-    size_t len;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        int rc = otok_text_check(texts[i].text, texts[i].bound, texts[i].required, texts[i].field, &len, err);
-        if (rc != OTOK_OK)
-            return rc;
-    }
-    return OTOK_OK;
+    return otok_texts_check(texts, sizeof texts / sizeof texts[0], err);
 }
 
 static int check_choices(const otok_grant *grant, otok_error *err)
 {
-    const struct {
-        int32_t value, last;
-        const char *member;
-    } choices[] = {
-        {grant->grant_type, OTOK_GRANT_TOKEN_EXCHANGE, "grant_type"},
-        {grant->client_type, OTOK_CLIENT_PUBLIC, "client_type"},
-        {grant->binding, OTOK_BINDING_MTLS, "binding"},
-        {grant->kind, OTOK_SESSION_LOGIN, "kind"},
+    const otok_choice_rule choices[] = {
+        {grant->grant_type, OTOK_GRANT_TOKEN_EXCHANGE, "grant.grant_type"},
+        {grant->client_type, OTOK_CLIENT_PUBLIC, "grant.client_type"},
+        {grant->binding, OTOK_BINDING_MTLS, "grant.binding"},
+        {grant->kind, OTOK_SESSION_LOGIN, "grant.kind"},
     };
-    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        if (choices[i].value < 0 || choices[i].value > choices[i].last)
-            return otok_fail(err, OTOK_E_INVALID, "grant.%s has no value %d", choices[i].member, choices[i].value);
-    }
-    return OTOK_OK;
+    return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_INVALID, err);
 }
 
 int otok_grant_check(const otok_grant *grant, otok_error *err)

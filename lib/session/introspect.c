@@ -379,14 +379,13 @@ static int read_resources(const otok_introspect_request *request, otok_error *er
 
 static int read_request(const otok_introspect_request *in, struct question *q, otok_error *err)
 {
-    size_t len;
     otok_introspect_request *request = &q->request;
     int rc = otok_struct_read(request, sizeof *request, in, sizeof(size_t) + 2 * sizeof(char *),
                               "otok_introspect_request", err);
     if (rc == OTOK_OK && request->token == NULL)
         rc = otok_fail(err, OTOK_E_INVALID, "request.token is required");
     if (rc == OTOK_OK)
-        rc = otok_text_check(request->client_id, NAME_BOUND, true, "request.client_id", &len, err);
+        rc = otok_text_check(request->client_id, NAME_BOUND, true, "request.client_id", NULL, err);
     if (rc == OTOK_OK)
         rc = read_resources(request, err);
     if (rc == OTOK_OK && request->client_type != OTOK_CLIENT_CONFIDENTIAL && request->client_type != OTOK_CLIENT_PUBLIC)

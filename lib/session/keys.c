@@ -205,16 +205,27 @@ int otok_service_reload_keyring(otok_service *service, otok_error *err)
 
 /* ---------------------------------------------------------------------------------------------------------- finding one */
 
-/* Another process may have rotated.  A look at the file is cheap while it has not changed; one that cannot be read is left alone
- * for a while, whatever strangers send us. */
-static void look_again(const otok_service *service)
+/*
+ * Another process may have rotated.  A look at the file is cheap while it has not changed; one that is damaged is left alone for a
+ * while, whatever strangers send us.  Then it is not known whether the key is: that is trouble, and not a token that is refused.
+ */
+static int look_again(const otok_service *service, otok_error *err)
 {
     otok_key_cell *cell = service->keys;
+    otok_error why;
     (void)pthread_mutex_lock(&cell->turn);
     int64_t now_us = otok_clock_monotonic_us();
-    if (now_us >= cell->pause_until_us && reload(service, NULL) != OTOK_OK)
+    bool pause = now_us < cell->pause_until_us;
+    int rc = pause ? OTOK_E_IO : reload(service, &why);
+    if (!pause && (rc == OTOK_E_FORMAT || rc == OTOK_E_KEY)) /* which took reading the whole of it */
         cell->pause_until_us = now_us + PAUSE_US;
     (void)pthread_mutex_unlock(&cell->turn);
+    if (rc == OTOK_OK || rc == OTOK_E_UNSUPPORTED)
+        return OTOK_OK;
+    return rc == OTOK_E_NOMEM
+               ? otok_fail(err, rc, "out of memory")
+               : otok_fail(err, OTOK_E_IO, "a key is not known, and the keyring's file cannot be read%s%s",
+                           pause ? "" : ": ", pause ? "" : why.message);
 }
 
 static const otok_realm_key *find_realm_key(const otok_keys *keys, uint8_t id)
@@ -226,22 +237,25 @@ static const otok_realm_key *find_realm_key(const otok_keys *keys, uint8_t id)
     return NULL;
 }
 
-const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id)
+int otok_service_key(const otok_service *service, uint8_t id, const otok_realm_key **out, otok_error *err)
 {
-    const otok_realm_key *key = find_realm_key(otok_service_now_keys(service), id);
-    if (key != NULL)
-        return key;
-    look_again(service);
-    return find_realm_key(otok_service_now_keys(service), id);
+    *out = find_realm_key(otok_service_now_keys(service), id);
+    if (*out != NULL)
+        return OTOK_OK;
+    int rc = look_again(service, err);
+    *out = find_realm_key(otok_service_now_keys(service), id);
+    return rc;
 }
 
-const otok_signing_key *otok_service_signing_key(const otok_service *service, const char *kid)
+int otok_service_signing_key(const otok_service *service, const char *kid, const otok_signing_key **out,
+                             otok_error *err)
 {
-    const otok_signing_key *key = otok_keyring_by_kid(otok_service_now_keys(service)->keyring, kid);
-    if (key != NULL)
-        return key;
-    look_again(service);
-    return otok_keyring_by_kid(otok_service_now_keys(service)->keyring, kid);
+    *out = otok_keyring_by_kid(otok_service_now_keys(service)->keyring, kid);
+    if (*out != NULL)
+        return OTOK_OK;
+    int rc = look_again(service, err);
+    *out = otok_keyring_by_kid(otok_service_now_keys(service)->keyring, kid);
+    return rc;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- signing */
@@ -266,10 +280,11 @@ static int sign_elsewhere(void *arg, const void *data, size_t data_len, uint8_t 
     size_t room = *len;
     if (at->service->callbacks.sign(at->service->user, &request, signature, len) != 0)
         return otok_fail(err, OTOK_E_CALLBACK, "the host's sign callback failed");
-    if (*len > room || otok_verify(at->key->pkey, data, data_len, signature, *len, NULL) != OTOK_OK)
-        return otok_fail(err, OTOK_E_CRYPTO, "what the host's sign callback made is no signature of key %s",
-                         at->key->kid);
-    return OTOK_OK;
+    int rc = *len <= room ? otok_verify(at->key->pkey, data, data_len, signature, *len, err) : OTOK_E_TOKEN_INVALID;
+    return rc == OTOK_E_TOKEN_INVALID
+               ? otok_fail(err, OTOK_E_CRYPTO, "what the host's sign callback made is no signature of key %s",
+                           at->key->kid)
+               : rc;
 }
 
 int otok_service_sign(const otok_service *service, const otok_keys *keys, bool at, otok_str payload, otok_buf *out,

@@ -46,7 +46,10 @@ int otok_place_resume(otok_service *service, const char *cursor, otok_place *pla
     uint8_t key_id, room[CONTEXT_SIZE];
     if (cursor == NULL)
         return OTOK_OK;
-    const otok_realm_key *key = otok_cursor_key_id(cursor, &key_id) ? otok_service_key(service, key_id) : NULL;
+    const otok_realm_key *key = NULL;
+    int rc = otok_cursor_key_id(cursor, &key_id) ? otok_service_key(service, key_id, &key, err) : OTOK_OK;
+    if (rc != OTOK_OK)
+        return rc;
     if (key == NULL)
         return otok_fail(err, OTOK_E_INVALID, "cursor is not one of this library's");
     place->started = true;

@@ -58,7 +58,10 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
 
 static int verify_seal(const otok_service *service, const otok_loaded *loaded, otok_error *err)
 {
-    const otok_realm_key *key = otok_service_key(service, loaded->seal_key_id);
+    const otok_realm_key *key;
+    int rc = otok_service_key(service, loaded->seal_key_id, &key, err);
+    if (rc != OTOK_OK)
+        return rc;
     if (key == NULL)
         return otok_fail(err, OTOK_E_KEY, "the session is sealed under MAC key %u, which is not in the keyring",
                          loaded->seal_key_id);

@@ -104,14 +104,13 @@ void otok_filter_init(otok_filter *filter, size_t size)
 
 static int check_filter(const otok_filter *in, otok_filter *out, otok_error *err)
 {
-    size_t len;
     int rc = otok_struct_read(out, sizeof *out, in, sizeof(size_t) + sizeof(char *), "otok_filter", err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(out->subject, LONGEST_NAME, out->subject != NULL, "filter.subject", &len, err);
+        rc = otok_text_check(out->subject, LONGEST_NAME, out->subject != NULL, "filter.subject", NULL, err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(out->client_id, LONGEST_NAME, out->client_id != NULL, "filter.client_id", &len, err);
+        rc = otok_text_check(out->client_id, LONGEST_NAME, out->client_id != NULL, "filter.client_id", NULL, err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(out->sid, LONGEST_NAME, out->sid != NULL, "filter.sid", &len, err);
+        rc = otok_text_check(out->sid, LONGEST_NAME, out->sid != NULL, "filter.sid", NULL, err);
     if (rc != OTOK_OK)
         return rc;
     if (out->unused != 0)
@@ -163,13 +162,12 @@ int otok_names_of_filter(const otok_service *service, const otok_filter *filter,
 int otok_names_of_pair(const otok_service *service, const char *subject, const char *client_id, otok_scope_names *out,
                        otok_error *err)
 {
-    size_t len;
     otok_filter filter;
     otok_filter_init(&filter, sizeof filter);
     filter.subject = subject;
     filter.client_id = client_id;
-    int rc = otok_text_check(subject, LONGEST_NAME, true, "subject", &len, err);
+    int rc = otok_text_check(subject, LONGEST_NAME, true, "subject", NULL, err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(client_id, LONGEST_NAME, true, "client_id", &len, err);
+        rc = otok_text_check(client_id, LONGEST_NAME, true, "client_id", NULL, err);
     return rc == OTOK_OK ? otok_names_of_filter(service, &filter, out, err) : rc;
 }

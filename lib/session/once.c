@@ -61,8 +61,11 @@ int otok_once_token(otok_service *service, const otok_once_use *use, const char 
                     otok_token *out, otok_error *err)
 {
     const otok_once *once = &use->once;
-    const otok_realm_key *key = otok_service_key(service, once->key_id);
+    const otok_realm_key *key;
     otok_id session;
+    int rc = otok_service_key(service, once->key_id, &key, err);
+    if (rc != OTOK_OK)
+        return rc;
     if (key == NULL)
         return otok_fail(err, OTOK_E_KEY, "the token was derived under MAC key %u, which is not in the keyring",
                          once->key_id);
@@ -71,7 +74,7 @@ int otok_once_token(otok_service *service, const otok_once_use *use, const char 
         .generation = once->adopted, /* the token of the other system is generation 0 */
         .issued_ms = otok_get_u48(once->session.bytes),
     };
-    int rc = otok_once_handle(once->adopted ? key->adoption : key->once, name, client_id, out->handle, err);
+    rc = otok_once_handle(once->adopted ? key->adoption : key->once, name, client_id, out->handle, err);
     if (rc == OTOK_OK)
         rc = otok_token_session_id(out, service->realm, &session, err);
     if (rc == OTOK_OK && otok_id_compare(&session, &once->session) != 0)

@@ -31,38 +31,23 @@ void otok_ceilings_init(otok_ceilings *ceilings, size_t size)
     otok_struct_init(ceilings, size);
 }
 
-static int check_choice(int32_t value, int32_t last, const char *member, otok_error *err)
-{
-    if (value < 0 || value > last)
-        return otok_fail(err, OTOK_E_POLICY, "policy.%s has no value %d", member, value);
-    return OTOK_OK;
-}
-
 static int check_choices(const otok_policy *p, otok_error *err)
 {
-    const struct {
-        int32_t value, last;
-        const char *member;
-    } choices[] = {
-        {p->rotation, OTOK_ROTATION_AUTO, "rotation"},
-        {p->reuse, OTOK_REUSE_END_PAIR, "reuse"},
-        {p->ahead, OTOK_AHEAD_REFUSE, "ahead"},
-        {p->overlong, OTOK_OVERLONG_DROP, "overlong"},
-        {p->access_token, OTOK_OFF, "access_token"},
-        {p->access_token_revocation, OTOK_OFF, "access_token_revocation"},
-        {p->public_clients, OTOK_OFF, "public_clients"},
-        {p->sender_constraint, OTOK_OFF, "sender_constraint"},
-        {p->consent, OTOK_OFF, "consent"},
-        {p->at_session_limit, OTOK_AT_LIMIT_REFUSE, "at_session_limit"},
-        {p->once_reuse, OTOK_REUSE_END_SESSION, "once_reuse"}, /* the sessions beside it came of other keys */
-        {p->unused, 0, "unused"},
+    const otok_choice_rule choices[] = {
+        {p->rotation, OTOK_ROTATION_AUTO, "policy.rotation"},
+        {p->reuse, OTOK_REUSE_END_PAIR, "policy.reuse"},
+        {p->ahead, OTOK_AHEAD_REFUSE, "policy.ahead"},
+        {p->overlong, OTOK_OVERLONG_DROP, "policy.overlong"},
+        {p->access_token, OTOK_OFF, "policy.access_token"},
+        {p->access_token_revocation, OTOK_OFF, "policy.access_token_revocation"},
+        {p->public_clients, OTOK_OFF, "policy.public_clients"},
+        {p->sender_constraint, OTOK_OFF, "policy.sender_constraint"},
+        {p->consent, OTOK_OFF, "policy.consent"},
+        {p->at_session_limit, OTOK_AT_LIMIT_REFUSE, "policy.at_session_limit"},
+        {p->once_reuse, OTOK_REUSE_END_SESSION, "policy.once_reuse"}, /* the sessions beside it came of other keys */
+        {p->unused, 0, "policy.unused"},
     };
-    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        int rc = check_choice(choices[i].value, choices[i].last, choices[i].member, err);
-        if (rc != OTOK_OK)
-            return rc;
-    }
-    return OTOK_OK;
+    return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_POLICY, err);
 }
 
 /* What is counted: seconds, retries, sessions. */

@@ -21,16 +21,15 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size)
 
 static int read_request(otok_refreshing *r, const otok_refresh_request *in, otok_error *err)
 {
-    size_t len;
     int rc = otok_struct_read(&r->request, sizeof r->request, in, sizeof(size_t) + 2 * sizeof(char *),
                               "otok_refresh_request", err);
     if (rc != OTOK_OK)
         return rc;
     if (r->request.token == NULL)
         return otok_fail(err, OTOK_E_INVALID, "request.token is required");
-    rc = otok_text_check(r->request.client_id, NAME_BOUND, true, "request.client_id", &len, err);
+    rc = otok_text_check(r->request.client_id, NAME_BOUND, true, "request.client_id", NULL, err);
     if (rc == OTOK_OK)
-        rc = otok_text_check(r->request.scope, SCOPE_BOUND, false, "request.scope", &len, err);
+        rc = otok_text_check(r->request.scope, SCOPE_BOUND, false, "request.scope", NULL, err);
     if (rc != OTOK_OK)
         return rc;
     if (r->request.unused != 0)
@@ -48,10 +47,13 @@ int otok_token_present(const otok_service *service, const char *text, otok_prese
 {
     if (!otok_token_parse(text, out))
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the token is malformed");
-    const otok_realm_key *key = otok_service_key(service, out->token.key_id);
+    const otok_realm_key *key;
+    int rc = otok_service_key(service, out->token.key_id, &key, err);
+    if (rc != OTOK_OK)
+        return rc;
     if (key == NULL)
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the token is under a key that is not in the keyring");
-    int rc = otok_token_verify(out, key->token, err);
+    rc = otok_token_verify(out, key->token, err);
     return rc == OTOK_OK ? otok_token_session_id(&out->token, service->realm, id, err) : rc;
 }
 

@@ -95,7 +95,6 @@ int otok_revoke_token(otok_service *service, const otok_revoke_request *request,
     otok_peer peer;
     otok_id id;
     bool is_access_token;
-    size_t len;
     otok_error reason;
     if (service == NULL)
         return otok_fail(err, OTOK_E_INVALID, "service is required");
@@ -104,7 +103,7 @@ int otok_revoke_token(otok_service *service, const otok_revoke_request *request,
     if (rc == OTOK_OK && own.token == NULL)
         rc = otok_fail(err, OTOK_E_INVALID, "request.token is required");
     if (rc == OTOK_OK)
-        rc = otok_text_check(own.client_id, NAME_BOUND, true, "request.client_id", &len, err);
+        rc = otok_text_check(own.client_id, NAME_BOUND, true, "request.client_id", NULL, err);
     if (rc == OTOK_OK && own.unused != 0)
         rc = otok_fail(err, OTOK_E_INVALID, "request.unused is not 0");
     if (rc == OTOK_OK && own.client_type != OTOK_CLIENT_CONFIDENTIAL && own.client_type != OTOK_CLIENT_PUBLIC)

@@ -78,21 +78,14 @@ static int open_directory(const otok_config *config, otok_store **store, otok_ke
 
 static int check_config(const otok_config *config, otok_error *err)
 {
-    const struct {
-        const char *text, *field;
-        size_t bound;
-        bool required;
-    } texts[] = {
+    const otok_text_rule texts[] = {
         {config->issuer, "config.issuer", ISSUER_BOUND, true},
         {config->realm, "config.realm", REALM_BOUND, config->realm != NULL},
         {config->audience, "config.audience", AUDIENCE_BOUND, config->audience != NULL},
     };
-    size_t len;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        int rc = otok_text_check(texts[i].text, texts[i].bound, texts[i].required, texts[i].field, &len, err);
-        if (rc != OTOK_OK)
-            return rc;
-    }
+    int rc = otok_texts_check(texts, sizeof texts / sizeof texts[0], err);
+    if (rc != OTOK_OK)
+        return rc;
     if (config->realm == NULL && strlen(config->issuer) > REALM_BOUND)
         return otok_fail(err, OTOK_E_INVALID, "config.realm is required: config.issuer is longer than %d bytes",
                          REALM_BOUND);

@@ -43,9 +43,10 @@ typedef struct otok_keys {
 /* The keys of the moment.  Whoever needs two things of them that go together asks once. */
 const otok_keys *otok_service_now_keys(const otok_service *service);
 
-/* A key by id, or by kid; NULL when it is not in the keyring, whose file was looked at again. */
-const otok_realm_key *otok_service_key(const otok_service *service, uint8_t id);
-const otok_signing_key *otok_service_signing_key(const otok_service *service, const char *kid);
+/* A key by id, or by kid; NULL when it is not in the keyring, whose file was looked at again.  OTOK_E_IO when that failed. */
+int otok_service_key(const otok_service *service, uint8_t id, const otok_realm_key **out, otok_error *err);
+int otok_service_signing_key(const otok_service *service, const char *kid, const otok_signing_key **out,
+                             otok_error *err);
 
 /* Appends a signed JWT; `at`: an access token.  OTOK_E_CRYPTO, OTOK_E_CALLBACK. */
 int otok_service_sign(const otok_service *service, const otok_keys *keys, bool at, otok_str payload, otok_buf *out,

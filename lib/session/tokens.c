@@ -404,9 +404,10 @@ int otok_access_token_read(otok_service *service, const char *text, otok_jwt **o
     const char *kid = otok_json_text(jwt->header, "kid");
     const otok_signing_key *key = NULL;
     if (kid != NULL && is_ours(service, jwt->header, jwt->payload) && names_session(jwt->payload, session))
-        key = otok_service_signing_key(service, kid);
-    rc = key != NULL ? otok_jwt_verify(jwt, text, key->pkey, err)
-                     : otok_fail(err, OTOK_E_TOKEN_INVALID, "not an access token of this service");
+        rc = otok_service_signing_key(service, kid, &key, err);
+    if (rc == OTOK_OK)
+        rc = key != NULL ? otok_jwt_verify(jwt, text, key->pkey, err)
+                         : otok_fail(err, OTOK_E_TOKEN_INVALID, "not an access token of this service");
     if (rc != OTOK_OK) {
         otok_jwt_free(jwt);
         return rc;

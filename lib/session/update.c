@@ -35,13 +35,12 @@ static int check_notes(const char *notes, otok_error *err)
 
 static int read_change(const otok_session_change *in, otok_session_change *out, otok_id *id, otok_error *err)
 {
-    size_t len;
     int rc = otok_struct_read(out, sizeof *out, in, sizeof(size_t) + sizeof(char *), "otok_session_change", err);
     if (rc != OTOK_OK)
         return rc;
     if (out->session_id == NULL || !otok_session_id_parse(out->session_id, id))
         return otok_fail(err, OTOK_E_INVALID, "change.session_id is not 22 characters of base64url");
-    rc = otok_text_check(out->label, LABEL_BOUND, false, "change.label", &len, err);
+    rc = otok_text_check(out->label, LABEL_BOUND, false, "change.label", NULL, err);
     return rc == OTOK_OK ? check_notes(out->notes, err) : rc;
 }
 
