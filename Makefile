@@ -213,8 +213,10 @@ check-asan: ## the same under AddressSanitizer, LeakSanitizer and UndefinedBehav
 	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='CK_TIMEOUT_MULTIPLIER=5 LIMIT=900 $(RUN)' check
 
 # TSan cannot map its shadow where a kernel randomises addresses too widely; setarch -R turns that off, where it may.
-check-tsan: ## the same under ThreadSanitizer
-	$(SUBMAKE) BUILD=$(BUILD)/tsan CFLAGS='$(TSAN)' WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" \
+# Of the tests those in which threads or processes meet: it has nothing to say of the others.
+THREADED = $(shell grep -lE 'pthread|support/(crew|crash|engine|linear|stress)\.h' $(TEST_SRC))
+check-tsan: ## those of threads and processes under ThreadSanitizer
+	$(SUBMAKE) BUILD=$(BUILD)/tsan CFLAGS='$(TSAN)' TEST_SRC='$(THREADED)' WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" \
 	  RUN='TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 LIMIT=900 $(RUN)' check
 
 # Not tests/fault: its kills, and its own allocators, are of no use under a tool that puts itself in between.
