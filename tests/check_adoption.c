@@ -447,7 +447,7 @@ START_TEST(a_bound_legacy_token_needs_its_key)
     otok_peer right = test_peer(TEST_JKT, NULL, "192.0.2.1", "app"),
               wrong = test_peer(TEST_OTHER_JKT, NULL, NULL, NULL);
     otok_refresh_request request = test_refresh_request(test_legacy_token(&bound), NULL);
-    test_refused_untouched(f, &request, OTOK_E_SENDER);
+    test_refused_untouched(f, &request, OTOK_E_DPOP_PROOF);
     request.peer = &wrong;
     test_refused_untouched(f, &request, OTOK_E_SENDER);
     request.peer = &right;

@@ -209,7 +209,7 @@ END_TEST
 START_TEST(code_that_is_no_refusal_fails_the_request)
 {
     static const int32_t codes[] = {1,   OTOK_E_INVALID, OTOK_E_NOT_FOUND, OTOK_E_IO, OTOK_E_CONFLICT, OTOK_E_KEY, -29,
-                                    -47, -1000,          INT32_MIN};
+                                    -51, -1000,          INT32_MIN};
     test_fixture *f = open_host();
     const otok_tokens *tokens = test_began(f);
     otok_refresh_request request = test_refresh_request(tokens->offline_token, NULL);

@@ -328,11 +328,13 @@ START_TEST(bound_session_is_refreshed_with_its_proof_only)
         grant.client_type = rows[i].any ? OTOK_CLIENT_CONFIDENTIAL : OTOK_CLIENT_PUBLIC;
         otok_refresh_request request = test_refresh_request(test_granted(f, &grant)->offline_token, NULL);
         request.client_type = grant.client_type;
-        test_refused_untouched(f, &request, OTOK_E_SENDER);
+        int missing =
+            cert ? OTOK_E_SENDER : OTOK_E_DPOP_PROOF; /* P3: a proof can be sent again, a certificate is there or not */
+        test_refused_untouched(f, &request, missing);
         request.peer = &nothing;
-        test_refused_untouched(f, &request, OTOK_E_SENDER);
+        test_refused_untouched(f, &request, missing);
         request.peer = &crossed;
-        test_refused_untouched(f, &request, OTOK_E_SENDER);
+        test_refused_untouched(f, &request, missing);
         request.peer = &other;
         if (rows[i].any)
             (void)test_answered(f, &request);

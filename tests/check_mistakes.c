@@ -110,7 +110,7 @@ START_TEST(glewlwyd_token_consumed_by_a_request_that_fails)
     requests[2].scope = "offline_access admin";
     requests[3].resource = resources;
     requests[3].resource_count = 1;
-    static const int codes[] = {OTOK_E_SENDER, OTOK_E_SENDER, OTOK_E_SCOPE, OTOK_E_TARGET};
+    static const int codes[] = {OTOK_E_DPOP_PROOF, OTOK_E_SENDER, OTOK_E_SCOPE, OTOK_E_TARGET};
     test_advance_s(f, 120);
     for (size_t i = 0; i < 8; i++) {
         otok_error err;

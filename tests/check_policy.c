@@ -155,7 +155,8 @@ static const member members[] = {
     {"once_window_s", offsetof(otok_policy, once_window_s), false, 0},
     {"once_keep_s", offsetof(otok_policy, once_keep_s), false, 0},
     {"once_reuse", offsetof(otok_policy, once_reuse), true, OTOK_REUSE_END_SESSION}, /* not END_PAIR */
-    {"unused", offsetof(otok_policy, unused), true, 0},
+    {"dpop_nonce", offsetof(otok_policy, dpop_nonce), true, OTOK_OFF},
+    {"dpop_window_s", offsetof(otok_policy, dpop_window_s), false, 0},
 };
 
 static void set(otok_policy *policy, const member *m, int64_t value)

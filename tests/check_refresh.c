@@ -156,7 +156,7 @@ static const otok_tokens *grow(scene *s, int which)
 /* What is wrong stands in `request` and in `token`; the code that it must be refused with. */
 static int spoil(scene *s, int how, otok_refresh_request *request, char *token)
 {
-    static const int codes[NWRONG] = {OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER, OTOK_E_SENDER, OTOK_E_TOKEN_INVALID,
+    static const int codes[NWRONG] = {OTOK_E_CLIENT_MISMATCH, OTOK_E_DPOP_PROOF, OTOK_E_SENDER, OTOK_E_TOKEN_INVALID,
                                       OTOK_E_TOKEN_INVALID};
     if (how == WRONG_CLIENT)
         request->client_id = "laptop";

@@ -57,6 +57,10 @@ START_TEST(every_error_code_has_name_word_and_status)
         {OTOK_E_CONSENT, "OTOK_E_CONSENT", "invalid_grant", 400},
         {OTOK_E_DENIED, "OTOK_E_DENIED", "invalid_grant", 400},
         {OTOK_E_ONCE, "OTOK_E_ONCE", "invalid_grant", 400},
+        {OTOK_E_DPOP_PROOF, "OTOK_E_DPOP_PROOF", "invalid_dpop_proof", 400},
+        {OTOK_E_DPOP_NONCE, "OTOK_E_DPOP_NONCE", "use_dpop_nonce", 400},
+        {OTOK_E_CLIENT, "OTOK_E_CLIENT", "invalid_client", 401},
+        {OTOK_E_GRANT_TYPE, "OTOK_E_GRANT_TYPE", "unsupported_grant_type", 400},
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         int http = otok_error_http(codes[i].code);
@@ -64,7 +68,7 @@ START_TEST(every_error_code_has_name_word_and_status)
         ck_assert_ptr_nonnull(otok_error_oauth(codes[i].code));
         if (codes[i].oauth != NULL)
             ck_assert_str_eq(otok_error_oauth(codes[i].code), codes[i].oauth);
-        ck_assert_msg(http == 400 || http == 500 || http == 503, "%s: %d", codes[i].name, http);
+        ck_assert_msg(http == 400 || http == 401 || http == 500 || http == 503, "%s: %d", codes[i].name, http);
         if (codes[i].http != 0)
             ck_assert_msg(http == codes[i].http, "%s: %d", codes[i].name, http);
     }
@@ -77,7 +81,7 @@ END_TEST
 /* B1 */
 START_TEST(codes_that_are_none_are_named_so_and_are_no_success)
 {
-    static const int codes[] = {1, -6, -99, -47, 100000, INT32_MAX, INT32_MIN};
+    static const int codes[] = {1, -6, -99, -51, 100000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         ck_assert_str_eq(otok_error_name(codes[i]), "OTOK_E_?");
         ck_assert_int_ge(otok_error_http(codes[i]), 400);

@@ -12,6 +12,7 @@
  *     5  offline_access: who may have it          12  export and erase a subject
  *     6  issue                                    13  sweep
  *     7  refresh                                  14  outbox and counters
+ *                                                 15  endpoints
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
@@ -97,7 +98,11 @@ enum {
     OTOK_E_LIMIT = -43,               /* the subject has as many sessions with this client as the policy allows */
     OTOK_E_CONSENT = -44,             /* the user's consent is gone: invalid_grant */
     OTOK_E_DENIED = -45,              /* the host's authorize callback said no: invalid_grant */
-    OTOK_E_ONCE = -46                 /* otok_grant.once_key was used before: invalid_grant (RFC 6749 section 4.1.2) */
+    OTOK_E_ONCE = -46,                /* otok_grant.once_key was used before: invalid_grant (RFC 6749 section 4.1.2) */
+    OTOK_E_DPOP_PROOF = -47,          /* a DPoP proof that is missing, wrong, or was used before: invalid_dpop_proof */
+    OTOK_E_DPOP_NONCE = -48,          /* a DPoP proof without a fresh nonce of ours: use_dpop_nonce */
+    OTOK_E_CLIENT = -49,              /* no client, or one that must authenticate: invalid_client */
+    OTOK_E_GRANT_TYPE = -50           /* a grant type that is not refresh_token: unsupported_grant_type */
 };
 
 /* 512 bytes for ever.  Never holds a token, a handle or a key. */
@@ -341,7 +346,9 @@ typedef struct otok_policy {
     int64_t once_window_s;
     int64_t once_keep_s;
     int32_t once_reuse; /* OTOK_REUSE_END_SESSION, the default, or OTOK_REUSE_REJECT */
-    int32_t unused;     /* 0 */
+
+    int32_t dpop_nonce;    /* OTOK_ON: DPoP proofs need a nonce of ours (RFC 9449 section 8); default off */
+    int64_t dpop_window_s; /* a proof is good for so long around its `iat`; default 60 s, at most 600 */
 } otok_policy;
 
 void otok_policy_init(otok_policy *policy, size_t size);
@@ -1191,6 +1198,92 @@ int otok_stats_get(const otok_service *service, otok_stats *stats, otok_error *e
  * 0.1.
  */
 int otok_stats_openmetrics(const otok_service *const *services, size_t n, char **out, otok_error *err);
+
+/* =======================================================================================================  15  endpoints */
+
+/*
+ * The endpoints as bytes: the host moves them between its HTTP server and these functions, authenticates the client, and that is all.
+ * A request of which the body was read whole; texts may be NULL where there was no such header.
+ */
+typedef struct otok_http_request {
+    size_t size;
+    const char *method; /* required: "POST" */
+    const char
+        *uri; /* required with DPoP: the absolute URI of the endpoint as clients know it (RFC 9449 section 4.3) */
+    const char *content_type; /* as it came */
+    const void *body;
+    size_t body_len;
+    /*
+     * Who the host has authenticated, and of which type it is.  NULL: nobody; then client_type is OTOK_CLIENT_PUBLIC, by which the
+     * host vouches that whom the body's client_id names is a public client, and any other is answered with invalid_client.
+     */
+    const char *client_id;
+    int32_t client_type; /* OTOK_CLIENT_... of client_id */
+    int32_t unused;      /* 0 */
+    const char *const
+        *dpop; /* the values of every DPoP header field: more than one is an error (RFC 9449 section 4.3) */
+    size_t dpop_count;
+    const char *x5t_s256; /* of the client's certificate (RFC 8705 section 3.1) */
+    const char *ip;       /* where it came from; what is not fit to be kept is left out */
+    const char *user_agent;
+    const char *const *resource; /* introspection: what else the caller answers to, see otok_introspect_request */
+    size_t resource_count;
+} otok_http_request;
+
+void otok_http_request_init(otok_http_request *request, size_t size);
+
+typedef struct otok_http_header {
+    const char *name;
+    const char *value;
+} otok_http_header;
+
+/* What to answer.  Freed with otok_http_response_free(), which wipes it. */
+typedef struct otok_http_response {
+    size_t size;
+    int32_t status;
+    int32_t code; /* OTOK_OK, or the OTOK_E_... that it came of: for logs */
+    const otok_http_header *headers;
+    size_t header_count;
+    const char *body; /* JSON, NUL-terminated */
+    size_t body_len;
+    const char *message; /* of the error, for logs; NULL */
+} otok_http_response;
+
+void otok_http_response_free(otok_http_response *response);
+
+/*
+ * The token endpoint for grant_type=refresh_token (RFC 6749 section 6), with `scope`, `resource` (RFC 8707) and DPoP (RFC 9449);
+ * the revocation endpoint (RFC 7009); the introspection endpoint (RFC 7662), for callers that have authenticated.
+ *
+ * Whatever the request is, there is an answer, and OTOK_OK: errors on the wire are answers, and `no-store` like all of them.  Other
+ * codes say that none could be made: OTOK_E_INVALID (an argument is NULL, or a struct too new), OTOK_E_NOMEM.  Since 0.1.
+ */
+int otok_endpoint_token(otok_service *service, const otok_http_request *request, otok_http_response **out,
+                        otok_error *err);
+int otok_endpoint_revoke(otok_service *service, const otok_http_request *request, otok_http_response **out,
+                         otok_error *err);
+int otok_endpoint_introspect(otok_service *service, const otok_http_request *request, otok_http_response **out,
+                             otok_error *err);
+
+/* The service's public keys, as they are now, for its jwks_uri.  Freed with otok_string_free().  Since 0.1. */
+int otok_endpoint_jwks(otok_service *service, char **out, otok_error *err);
+
+/* Where the endpoints are; NULL: there is none of that sort. */
+typedef struct otok_metadata {
+    size_t size;
+    const char *token_endpoint;
+    const char *revocation_endpoint;
+    const char *introspection_endpoint;
+    const char *jwks_uri;
+} otok_metadata;
+
+void otok_metadata_init(otok_metadata *metadata, size_t size);
+
+/*
+ * The members of authorization server metadata (RFC 8414 section 2) that describe these endpoints, as a JSON object to be merged
+ * with the host's: issuer, the URIs, what is signed and proven with which algorithms.  Freed with otok_string_free().  Since 0.1.
+ */
+int otok_endpoint_metadata(otok_service *service, const otok_metadata *metadata, char **out, otok_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

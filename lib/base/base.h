@@ -149,4 +149,18 @@ void otok_struct_init(void *out, size_t size);
 int64_t otok_clock_now_us(void);       /* CLOCK_REALTIME */
 int64_t otok_clock_monotonic_us(void); /* CLOCK_MONOTONIC, for deadlines */
 
+/* ---------------------------------------------------------------------------------------------------- seen.c */
+
+/* What was seen not long ago: a bounded set of digests, each until its time is over.  Shared by threads. */
+typedef struct otok_seen otok_seen;
+
+enum { OTOK_SEEN_SIZE = 16 };
+enum { OTOK_SEEN_NEW = 0, OTOK_SEEN_BEFORE = 1, OTOK_SEEN_FULL = 2 };
+
+int otok_seen_new(size_t most, otok_seen **out, otok_error *err);
+void otok_seen_free(otok_seen *seen);
+
+/* Adds it, unless it is there.  FULL: as many as there may be are still good; it was not added. */
+int otok_seen_add(otok_seen *seen, const uint8_t digest[OTOK_SEEN_SIZE], int64_t until_us, int64_t now_us);
+
 #endif

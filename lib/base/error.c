@@ -10,7 +10,13 @@
 #include <string.h>
 
 /* 503 is for what the client should simply try again with the same token. */
-enum { HTTP_OK = 200, HTTP_BAD_REQUEST = 400, HTTP_SERVER_ERROR = 500, HTTP_UNAVAILABLE = 503 };
+enum {
+    HTTP_OK = 200,
+    HTTP_BAD_REQUEST = 400,
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_SERVER_ERROR = 500,
+    HTTP_UNAVAILABLE = 503
+};
 
 static const struct error_row {
     int code;
@@ -53,6 +59,10 @@ static const struct error_row {
     {OTOK_E_CONSENT, HTTP_BAD_REQUEST, "OTOK_E_CONSENT", "invalid_grant"},
     {OTOK_E_DENIED, HTTP_BAD_REQUEST, "OTOK_E_DENIED", "invalid_grant"},
     {OTOK_E_ONCE, HTTP_BAD_REQUEST, "OTOK_E_ONCE", "invalid_grant"},
+    {OTOK_E_DPOP_PROOF, HTTP_BAD_REQUEST, "OTOK_E_DPOP_PROOF", "invalid_dpop_proof"},
+    {OTOK_E_DPOP_NONCE, HTTP_BAD_REQUEST, "OTOK_E_DPOP_NONCE", "use_dpop_nonce"},
+    {OTOK_E_CLIENT, HTTP_UNAUTHORIZED, "OTOK_E_CLIENT", "invalid_client"},
+    {OTOK_E_GRANT_TYPE, HTTP_BAD_REQUEST, "OTOK_E_GRANT_TYPE", "unsupported_grant_type"},
 };
 
 static const struct error_row *row_of(int code)

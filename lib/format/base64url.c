@@ -43,7 +43,7 @@ void otok_base64url(const void *data, size_t len, char *out)
 void otok_buf_add_base64url(otok_buf *buf, const void *data, size_t len)
 {
     size_t chars = otok_base64url_len(len);
-    if (otok_buf_reserve(buf, chars)) {
+    if (chars != 0 && otok_buf_reserve(buf, chars)) {
         otok_base64url(data, len, (char *)buf->data + buf->len);
         buf->len += chars;
     }

@@ -64,6 +64,23 @@ void otok_json_add_fragment(otok_buf *buf, otok_str members);           /* ,"a":
 void otok_json_add_string_array(otok_buf *buf, const char *name, const otok_str *items, size_t n);
 void otok_json_add_quoted(otok_buf *buf, otok_str text); /* "text" escaped, no comma */
 
+/* ---------------------------------------------------------------------------------------------------- form.c */
+
+/*
+ * application/x-www-form-urlencoded, strictly: at most 64 KiB and 64 parameters; bad escapes, NUL and bad UTF-8 are refused.  Wiped and
+ * freed with otok_form_free().
+ */
+typedef struct otok_form otok_form;
+
+enum { OTOK_FORM_MAX = 65536, OTOK_FORM_PARAMETERS = 64 };
+
+int otok_form_parse(const void *data, size_t len, otok_form **out, otok_error *err); /* OTOK_E_INVALID */
+void otok_form_free(otok_form *form);
+
+size_t otok_form_count(const otok_form *form);
+const char *otok_form_name(const otok_form *form, size_t i);
+const char *otok_form_value(const otok_form *form, size_t i);
+
 /* ---------------------------------------------------------------------------------------------------- token.c */
 
 /*

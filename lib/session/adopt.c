@@ -236,6 +236,8 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
     if (adoption->ends_us <= a->now_us)
         return otok_fail(err, OTOK_E_TOKEN_EXPIRED, "the token of the system before has ended");
     rc = otok_binding_check(&adoption->body, &r->peer, true, err);
+    if (rc == OTOK_OK && r->on_owner != NULL)
+        rc = r->on_owner(r->on_owner_arg, &a->rules, a->now_us, err);
     if (rc == OTOK_OK)
         rc = otok_peer_texts(&r->peer, a->rules.overlong, &a->ip, &a->user_agent, err);
     return rc == OTOK_OK ? otok_attempt_read_marks(a, err) : rc;

@@ -111,9 +111,9 @@ int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, 
     if (body->binding == OTOK_BINDING_NONE)
         return OTOK_OK;
     if (proof == NULL && must)
-        return otok_fail(err, OTOK_E_SENDER,
-                         by_key ? "the session is bound to a DPoP key, and none was proven"
-                                : "the session is bound to a client certificate, and none was presented");
+        return by_key ? otok_fail(err, OTOK_E_DPOP_PROOF, "the session is bound to a DPoP key, and none was proven")
+                      : otok_fail(err, OTOK_E_SENDER,
+                                  "the session is bound to a client certificate, and none was presented");
     if (proof != NULL && to_one && !same_thumbprint(body, proof))
         return otok_fail(err, OTOK_E_SENDER, "not the key or certificate that the session is bound to");
     return OTOK_OK;

@@ -43,7 +43,9 @@ static int derive_all(const otok_service *service, const otok_token_key *from, o
         rc = derive(service, from, "cursor", &key->cursor, err);
     if (rc == OTOK_OK)
         rc = derive(service, from, "once", &key->once, err);
-    return rc == OTOK_OK ? derive(service, from, "adoption", &key->adoption, err) : rc;
+    if (rc == OTOK_OK)
+        rc = derive(service, from, "adoption", &key->adoption, err);
+    return rc == OTOK_OK ? derive(service, from, "nonce", &key->nonce, err) : rc;
 }
 
 static int derive_realm(const otok_service *service, otok_keys *keys, otok_error *err)
@@ -85,6 +87,7 @@ static void free_keys(otok_keys *keys)
         otok_mac_key_free(keys->realm[i].cursor);
         otok_mac_key_free(keys->realm[i].once);
         otok_mac_key_free(keys->realm[i].adoption);
+        otok_mac_key_free(keys->realm[i].nonce);
     }
     otok_free(keys->realm);
     otok_free(keys->at_header);

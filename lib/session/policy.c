@@ -17,6 +17,8 @@ enum {
     ACCESS_TOKEN_S = 300,
     ONCE_WINDOW_S = 60,
     ONCE_KEEP_S = 86400,
+    DPOP_WINDOW_S = 60,
+    DPOP_WINDOW_MAX_S = 600,      /* proofs are remembered for so long */
     ONCE_KEEP_MAX_S = 30 * 86400, /* as far ahead as a record is filed for the sweeper */
     KEYCLOAK_WINDOW_S = 10
 };
@@ -45,7 +47,7 @@ static int check_choices(const otok_policy *p, otok_error *err)
         {p->consent, OTOK_OFF, "policy.consent"},
         {p->at_session_limit, OTOK_AT_LIMIT_REFUSE, "policy.at_session_limit"},
         {p->once_reuse, OTOK_REUSE_END_SESSION, "policy.once_reuse"}, /* the sessions beside it came of other keys */
-        {p->unused, 0, "policy.unused"},
+        {p->dpop_nonce, OTOK_OFF, "policy.dpop_nonce"},
     };
     return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_POLICY, err);
 }
@@ -81,6 +83,7 @@ static int check_policy_amounts(const otok_policy *p, otok_error *err)
         {p->session_limit, "session_limit"},
         {p->once_window_s, "once_window_s"},
         {p->once_keep_s, "once_keep_s"},
+        {p->dpop_window_s, "dpop_window_s"},
     };
     return check_amounts(amounts, sizeof amounts / sizeof amounts[0], "policy", err);
 }
@@ -146,6 +149,8 @@ static int check_bounds(const otok_policy *p, const otok_ceilings *c, otok_error
     if (greater(p->once_window_s, p->once_keep_s) > ONCE_KEEP_MAX_S)
         return otok_fail(err, OTOK_E_POLICY, "policy.%s is more than 30 days",
                          p->once_window_s > ONCE_KEEP_MAX_S ? "once_window_s" : "once_keep_s");
+    if (p->dpop_window_s > DPOP_WINDOW_MAX_S)
+        return otok_fail(err, OTOK_E_POLICY, "policy.dpop_window_s is more than 600");
     if (p->sweep_grace_s > SWEEP_GRACE_MAX_S)
         return otok_fail(err, OTOK_E_POLICY, "policy.sweep_grace_s is more than 30 days");
     if (otok_seconds_to_us(p->clock_skew_s) == OTOK_UNLIMITED)
@@ -205,6 +210,8 @@ static void add_admission(otok_rules *rules, const otok_policy *p, const otok_ce
     rules->evicts = p->at_session_limit != OTOK_AT_LIMIT_REFUSE;
     rules->once_window_us = or_default_us(p->once_window_s, ONCE_WINDOW_S);
     rules->once_keep_us = greater(or_default_us(p->once_keep_s, ONCE_KEEP_S), rules->once_window_us);
+    rules->dpop_nonce = p->dpop_nonce == OTOK_ON;
+    rules->dpop_window_us = or_default_us(p->dpop_window_s, DPOP_WINDOW_S);
     rules->once_ends_session = p->once_reuse != OTOK_REUSE_REJECT;
 }
 

@@ -116,6 +116,8 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
     int rc = check_life(r, a, err);
     if (rc == OTOK_OK)
         rc = otok_binding_check(&a->session.body, &r->peer, true, err);
+    if (rc == OTOK_OK && r->on_owner != NULL)
+        rc = r->on_owner(r->on_owner_arg, &a->rules, a->now_us, err);
     if (rc == OTOK_OK)
         rc = otok_peer_texts(&r->peer, a->rules.overlong, &a->ip, &a->user_agent, err);
     if (rc == OTOK_OK)
@@ -429,7 +431,13 @@ static int refresh(otok_refreshing *r, otok_tokens **out, otok_error *err)
 
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
 {
-    otok_refreshing r = {.service = service};
+    return otok_refresh_with(service, request, NULL, NULL, out, err);
+}
+
+int otok_refresh_with(otok_service *service, const otok_refresh_request *request, otok_on_owner on_owner, void *arg,
+                      otok_tokens **out, otok_error *err)
+{
+    otok_refreshing r = {.service = service, .on_owner = on_owner, .on_owner_arg = arg};
     otok_adoption adoption = {0};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");

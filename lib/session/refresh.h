@@ -33,10 +33,6 @@ int otok_adoption_revoke(otok_service *service, const otok_adoption *adoption, c
 
 /* ---------------------------------------------------------------------------------------------------- refresh.c, head.c */
 
-/* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
-int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
-                       otok_error *err);
-
 /* One refresh, over all its attempts. */
 typedef struct otok_refreshing {
     otok_service *service;
@@ -45,7 +41,9 @@ typedef struct otok_refreshing {
     otok_presented presented;
     otok_id id;
     otok_adoption *adoption; /* the token is another system's */
-    uint32_t attempt;        /* 1, ... */
+    otok_on_owner on_owner;  /* may be NULL */
+    void *on_owner_arg;
+    uint32_t attempt; /* 1, ... */
 } otok_refreshing;
 
 /* One attempt: what was read, and what was decided about it. */

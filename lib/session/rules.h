@@ -28,6 +28,8 @@ typedef struct otok_rules {
     bool evicts;           /* at the limit */
     int64_t once_window_us, once_keep_us;
     bool once_ends_session;
+    bool dpop_nonce;
+    int64_t dpop_window_us;
 } otok_rules;
 
 /* OTOK_E_POLICY, naming the member, when the policy makes no sense.  `ceilings`: size 0 for none. */

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000 };
+enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000, PROOFS = 65536 };
 
 void otok_config_init(otok_config *config, size_t size)
 {
@@ -153,6 +153,8 @@ static int fill(otok_service *service, const otok_config *config, otok_store *st
     if (rc == OTOK_OK)
         rc = otok_counters_new(&service->counters, err);
     if (rc == OTOK_OK)
+        rc = otok_seen_new(PROOFS, &service->proofs, err);
+    if (rc == OTOK_OK)
         rc = open_parts(service, config, store, keyring, &held, err);
     if (rc == OTOK_OK)
         rc = otok_key_cell_new(service, held, &service->keys, err);
@@ -192,6 +194,7 @@ void otok_service_close(otok_service *service)
         return;
     otok_key_cell_free(service->keys);
     otok_counters_free(service->counters);
+    otok_seen_free(service->proofs);
     otok_free(service->issuer);
     otok_free(service->realm_text);
     otok_free(service->audience);

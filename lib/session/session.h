@@ -26,6 +26,7 @@ typedef struct otok_realm_key {
     otok_mac_key *cursor;   /* cursors of lists */
     otok_mac_key *once;     /* handles of sessions that were issued with a key that is good for once */
     otok_mac_key *adoption; /* handles of sessions that were adopted */
+    otok_mac_key *nonce;    /* of DPoP proofs */
 } otok_realm_key;
 
 /* A keyring as a realm uses it.  Immutable. */
@@ -72,6 +73,7 @@ struct otok_service {
     int64_t deadline_us;
     uint64_t outbox_limit; /* 0: none */
     otok_counters *counters;
+    otok_seen *proofs; /* DPoP proofs that were used */
 };
 
 int64_t otok_service_now(const otok_service *service);
@@ -410,8 +412,22 @@ int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t over
 /* The first checks, which the policy needs: subject, client and the small numbers. */
 int otok_grant_check(const otok_grant *grant, otok_error *err);
 
-/* OTOK_E_SENDER unless the peer has proven what the session is bound to.  With `must` off, an absent proof is fine. */
+/* OTOK_E_SENDER, or OTOK_E_DPOP_PROOF where none came, unless the peer has proven what the session is bound to.  With `must` off, an
+ * absent proof is fine. */
 int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- refresh.c */
+
+/* Parses and proves a token, without the store, and says whose session it is.  OTOK_E_TOKEN_INVALID.  Wipe what is presented. */
+int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
+                       otok_error *err);
+
+/* Called once a token is known to be this client's, and bound to no other key, in each attempt and before anything is written (P3). */
+typedef int (*otok_on_owner)(void *arg, const otok_rules *rules, int64_t now_us, otok_error *err);
+
+/* otok_refresh() with such a call, which may be NULL. */
+int otok_refresh_with(otok_service *service, const otok_refresh_request *request, otok_on_owner on_owner, void *arg,
+                      otok_tokens **out, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- revoke.c, cutoff.c */
 

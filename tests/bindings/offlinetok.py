@@ -106,7 +106,8 @@ class otok_policy(ctypes.Structure):
         ("once_window_s", c_int64),
         ("once_keep_s", c_int64),
         ("once_reuse", c_int32),
-        ("unused", c_int32),
+        ("dpop_nonce", c_int32),
+        ("dpop_window_s", c_int64),
     ]
 
 
