@@ -617,6 +617,43 @@ START_TEST(host_that_does_not_say_what_was_asked)
 }
 END_TEST
 
+/* P3: a nonce that cannot be ours is another server's: no bad proof, but one to be answered as a stale nonce. */
+START_TEST(nonce_of_another_server_is_a_stale_one)
+{
+    static const char *const nonces[] = {"\"\"", "\"n\"", "\"" A255 "aa\""};
+    otok_pkey *key = vector_key();
+    test_fixture *f = test_open(TEST_MEMORY);
+    const otok_rules rules = {.dpop_window_us = 60 * OTOK_US_PER_S};
+    for (size_t i = 0; i < sizeof nonces / sizeof nonces[0]; i++) {
+        otok_proof proof;
+        char *text = prove(key, NULL, &(member){"nonce", nonces[i]});
+        test_assert_code(OTOK_OK, read_proof(text, &proof, NULL));
+        test_assert_code(OTOK_E_DPOP_NONCE, otok_proof_use(f->service, &proof, &rules, proof.iat_us, NULL));
+        otok_proof_free(&proof);
+        free(text);
+    }
+    otok_pkey_free(key);
+    test_close(f);
+}
+END_TEST
+
+/* P3: a stranger chooses the key, and not what it costs us. */
+START_TEST(rsa_keys_that_cost_too_much_are_refused)
+{
+    char n[1024], e[1024];
+    (void)snprintf(n, sizeof n, "{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%0684d\"}", 1);
+    (void)snprintf(e, sizeof e, "{\"kty\":\"RSA\",\"e\":\"%07d\",\"n\":\"%0342d\"}", 1, 1);
+    const char *const jwks[] = {n, e};
+    otok_pkey *key = vector_key();
+    for (size_t i = 0; i < 2; i++) {
+        char *text = prove(key, &(member){"jwk", jwks[i]}, NULL);
+        refused(text, "RSA key of more than 4096 bits");
+        free(text);
+    }
+    otok_pkey_free(key);
+}
+END_TEST
+
 /* P3: without memory it is no bad proof, and nothing stays behind. */
 START_TEST(each_allocation_that_fails)
 {
@@ -654,6 +691,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, long_proofs);
     tcase_add_test(tcase, host_that_does_not_say_what_was_asked);
     tcase_add_test(tcase, each_allocation_that_fails);
+    tcase_add_test(tcase, nonce_of_another_server_is_a_stale_one);
+    tcase_add_test(tcase, rsa_keys_that_cost_too_much_are_refused);
 }
 
 int main(void)

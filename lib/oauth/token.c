@@ -35,7 +35,7 @@ static int read_resources(const otok_form *form, const char *resources[OTOK_MAX_
     return OTOK_OK;
 }
 
-/* To be called by the refresh once MAC and client are good: strangers fill no memory with proofs (P3). */
+/* To be called by the refresh once MAC, client and bound key are good: strangers fill no memory with proofs (P3). */
 static int on_owner(void *exchange, const otok_rules *rules, int64_t now_us, otok_error *err)
 {
     return otok_exchange_use_proof(exchange, rules, now_us, err);
