@@ -13,6 +13,7 @@
  *     6  issue                                    13  sweep
  *     7  refresh                                  14  outbox and counters
  *                                                 15  endpoints
+ *                                                 16  for what the host answers itself
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
@@ -773,6 +774,12 @@ typedef struct otok_grant {
      * session and token, for policy.once_window_s.
      */
     const char *once_key;
+    /*
+     * OTOK_OFF: no refresh token is handed out, and the session lives as long as its first access token: a plain login, or client
+     * credentials (RFC 6749 section 4.4.3), whose tokens can be introspected and revoked like all others.
+     */
+    int32_t refresh_token;
+    int32_t unused; /* 0 */
 } otok_grant;
 
 void otok_grant_init(otok_grant *grant, size_t size);
@@ -1228,6 +1235,7 @@ typedef struct otok_http_request {
     const char *user_agent;
     const char *const *resource; /* introspection: what else the caller answers to, see otok_introspect_request */
     size_t resource_count;
+    const char *authorization; /* otok_endpoint_resource(): the value of that header field */
 } otok_http_request;
 
 void otok_http_request_init(otok_http_request *request, size_t size);
@@ -1284,6 +1292,75 @@ void otok_metadata_init(otok_metadata *metadata, size_t size);
  * with the host's: issuer, the URIs, what is signed and proven with which algorithms.  Freed with otok_string_free().  Since 0.1.
  */
 int otok_endpoint_metadata(otok_service *service, const otok_metadata *metadata, char **out, otok_error *err);
+
+/* ==============================================================================  16  for what the host answers itself */
+
+/*
+ * Its own grants, its protected resources, its own signed statements: what these take of the protocol beside sessions.
+ */
+
+/*
+ * application/x-www-form-urlencoded, a body or a query, read as strictly as the endpoints read theirs: at most 64 KiB and 64
+ * parameters; bad escapes, NUL, bad UTF-8, and a name that is there twice (but `resource`, RFC 8707) are OTOK_E_INVALID.
+ */
+typedef struct otok_form otok_form;
+
+/* Wiped and freed with otok_form_free().  OTOK_E_INVALID, OTOK_E_NOMEM.  Since 0.1. */
+int otok_form_parse(const void *data, size_t len, otok_form **out, otok_error *err);
+void otok_form_free(otok_form *form);
+
+/* A parameter's value, NULL when it is not there or empty (RFC 6749 section 3.1).  Since 0.1. */
+const char *otok_form_get(const otok_form *form, const char *name);
+
+/* Every parameter, in the order in which they came; NULL behind the last.  Since 0.1. */
+size_t otok_form_count(const otok_form *form);
+const char *otok_form_name(const otok_form *form, size_t i);
+const char *otok_form_value(const otok_form *form, size_t i);
+
+/*
+ * Issues a session for a grant that the host has verified (an authorization code, a device code, a password), and answers the
+ * token request for it as otok_endpoint_token() would: with the tokens, or with the error.
+ *
+ * Of `grant`, client_id may be NULL: that of the request, which must be the same otherwise; client_type and peer are the
+ * request's.  A DPoP proof is verified, and binds: the session of a public client to its key, the access token of a
+ * confidential one.  A certificate does so where grant->binding says it.  Returns as otok_endpoint_token().  Since 0.1.
+ */
+int otok_endpoint_issue(otok_service *service, const otok_http_request *request, const otok_grant *grant,
+                        otok_http_response **out, otok_error *err);
+
+/*
+ * The answer to a request that the host refuses, with the `error` and status of `code` and this description (may be NULL): say
+ * OTOK_E_DENIED, invalid_grant, for a code that is none, or OTOK_E_CLIENT for a wrong secret.  OTOK_E_INVALID, OTOK_E_NOMEM.
+ * Since 0.1.
+ */
+int otok_endpoint_refuse(int code, const char *description, otok_http_response **out, otok_error *err);
+
+/*
+ * Whether a call of a protected resource of this server, such as UserInfo, may be answered: by the access token in
+ * request->authorization, of the scheme Bearer (RFC 6750) or DPoP (RFC 9449 section 7), with its proof and `ath`, or its
+ * certificate; its session lives, its audience is one of request->resource, or the service's own, and its scope has every word
+ * of `scope` (may be NULL).  Of the request, method and uri are required; content_type, body and client are not looked at.
+ *
+ * Either `*out` is what is known of the token, or `*refusal` what is to be answered instead, WWW-Authenticate and all; the other
+ * is NULL.  Other codes: as otok_endpoint_token().  Since 0.1.
+ */
+int otok_endpoint_resource(otok_service *service, const otok_http_request *request, const char *scope,
+                           otok_introspection **out, otok_http_response **refusal, otok_error *err);
+
+/*
+ * Signs a statement of the host's with the active signing key (RFC 7515), such as a logout token (OpenID Connect Back-Channel
+ * Logout 1.0 section 2.4), an authorization response or signed user info: `claims` is a JSON object of at most 64 KiB, whose members
+ * go in as they are written behind `iss`, which is the service's issuer and must not be among them.  `typ` goes into the header
+ * (RFC 8725 section 3.11): at most 64 characters of a media type, "logout+jwt", say.  Freed with otok_string_free().  OTOK_E_INVALID, OTOK_E_CRYPTO, OTOK_E_CALLBACK (an external key), OTOK_E_NOMEM.  Since 0.1.
+ */
+int otok_jwt_sign(otok_service *service, const char *typ, const char *claims, char **out, otok_error *err);
+
+/*
+ * The claims of a JWT that this service signed and that has this `typ`: "JWT" for ID tokens, such as an id_token_hint.  Whether it has
+ * expired is the caller's to look at: a hint may have (OpenID Connect RP-Initiated Logout 1.0 section 2).  Freed with
+ * otok_string_free().  OTOK_E_TOKEN_INVALID, OTOK_E_INVALID, OTOK_E_NOMEM.  Since 0.1.
+ */
+int otok_jwt_verify(otok_service *service, const char *jwt, const char *typ, char **claims, otok_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -1,0 +1,338 @@
+/*
+ * server.h - what the files of this server share; to be read from top to bottom, then each file by itself:
+ *
+ *     main.c       options, start, stop, and what is done every second
+ *     directory.c  users, clients and scopes, from a JSON file
+ *     callbacks.c  what the library asks and tells this host: policies, veto, claims, events
+ *     http.c       requests and answers, on libmicrohttpd; the table of routes is routes.c
+ *     html.c       pages, in which nothing is forgotten to be escaped
+ *     seal.c       texts that browsers keep for us: sealed, so that they are ours when they come back
+ *     browser.c    who is logged in; the login page
+ *     authorize.c  authorization endpoint and consent page; the code
+ *     token.c      client authentication; the token endpoint and its grants; revocation, introspection
+ *     device.c     the device grant (RFC 8628)
+ *     discovery.c  metadata, JWKS, UserInfo
+ *     logout.c     RP-initiated logout, and back-channel logout of clients
+ *     account.c    the user's page: applications and devices
+ *     admin.c      the administrator's pages
+ *     activity.c   the last minutes, for those pages: counters and events
+ *
+ * All that must outlive a restart is in the library's store: offline sessions, consents, and the logins of browsers too, which are
+ * sessions of this server itself.  Codes and cookies are sealed texts.  So any number of these servers can share one store; only
+ * device codes, which live for ten minutes, are in the memory of one.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef IDENTITY_SERVER_H
+#define IDENTITY_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <offlinetok/offlinetok.h>
+
+/* -------------------------------------------------------------------------------------------------------- html.c */
+
+/* A text that grows.  When memory runs out it is `failed`, and what is added after that is ignored: looked at once, at the end. */
+typedef struct text {
+    char *data; /* NUL-terminated once something was added; NULL before */
+    size_t len, room;
+    bool failed;
+} text;
+
+void text_free(text *t); /* wipes it, and makes it empty */
+
+/*
+ * Adds by a format, in which only these are known, and everything else is a bug that ends in a failed text:
+ *
+ *     %s  const char *, escaped for HTML: text and attributes in double quotes; NULL is empty
+ *     %u  const char *, percent-encoded for a part of a URL
+ *     %h  const char *, as it is: HTML of our own making
+ *     %d  int64_t
+ *     %%
+ */
+void html(text *out, const char *format, ...);
+
+void text_add(text *out, const char *plain); /* as it is */
+
+/* "3 minutes ago", with the exact time as a title: <time datetime="2026-...Z" title="...">. `us` 0: "never"; OTOK_UNLIMITED: "no limit" */
+void html_time(text *out, int64_t us, int64_t now_us);
+
+/* ----------------------------------------------------------------------------------------------------- directory.c */
+
+typedef struct user {
+    const char *id, *name, *email; /* id: what the library calls subject, and what the user types */
+    const char *password;          /* scrypt$N$r$p$salt$hash, base64url */
+    bool may_be_offline;           /* has the role offline_access */
+    bool is_administrator;
+} user;
+
+typedef struct scope {
+    const char *name;
+    const char *permission; /* what the consent page says it allows: "Read your files" */
+    const char *audience;   /* of the resource server that looks at it; NULL: ours (UserInfo) */
+} scope;
+
+typedef struct client {
+    const char *id, *name, *home;   /* home: URL, may be NULL */
+    const char *secret;             /* base64url of its SHA-256; NULL: a public client */
+    bool is_native;                 /* application_type */
+    bool is_resource_server;        /* may introspect; no grants */
+    bool must_consent;              /* its users are asked, and what they allow is checked at every refresh */
+    const char *const *grant_types; /* these are NULL-terminated */
+    const char *const *
+        redirect_uris; /* of a native client http://127.0.0.1/x and http://[::1]/x match with any port (RFC 8252 7.3) */
+    const char *const *post_logout_redirect_uris;
+    const char *const *scopes;
+    const char *backchannel_logout_uri; /* NULL: none */
+} client;
+
+typedef struct directory directory;
+
+directory *directory_load(const char *path); /* says on stderr what is wrong, and is NULL then */
+void directory_free(directory *d);
+
+const user *directory_user(const directory *d, const char *id); /* NULL: none; takes NULL */
+const client *directory_client(const directory *d, const char *id);
+const scope *directory_scope(const directory *d, const char *name);
+size_t directory_users(const directory *d, const user **out); /* all, in the order of the file */
+size_t directory_clients(const directory *d, const client **out);
+
+/* The same work whether there is such a user or not. */
+bool user_has_password(const user *u, const char *password);
+bool client_has_secret(const client *c, const char *secret);
+bool client_may_use(const client *c, const char *grant_type); /* "authorization_code", … */
+bool client_has_redirect(const client *c, const char *uri);
+bool client_has_scope(const client *c, const char *name);
+
+/* Whether a space-separated list has this word; the words of `asked` that the client may ask for, each once, to `out`. */
+bool has_word(const char *list, const char *word);
+void client_scopes(const directory *d, const client *c, const char *asked, text *out);
+
+/* ---------------------------------------------------------------------------------------------------------- seal.c */
+
+/*
+ * Sealed texts: AES-256-GCM under the server's key, with the purpose as associated data and an end in them; base64url.  What comes
+ * back altered, from another purpose, or too late is NULL.  Both are freed with free().
+ */
+typedef struct seal seal;
+
+seal *seal_open(const char *path); /* the key's file; made, mode 0600, when it is not there.  NULL: said on stderr */
+void seal_free(seal *s);
+char *seal_text(const seal *s, const char *purpose, const char *plain, int64_t ends_us);
+char *unseal_text(const seal *s, const char *purpose, const char *sealed, int64_t now_us);
+
+/* 22 characters of randomness, and base64url of a SHA-256: freed with free(); NULL when libcrypto fails. */
+char *random_name(void);
+char *sha256_name(const char *plain);
+bool same_text(const char *a, const char *b); /* in a time that does not tell where they differ; NULL is like nothing */
+
+/* ------------------------------------------------------------------------------------------------------------ main.c */
+
+typedef struct activity activity;
+typedef struct devices devices;
+typedef struct notices notices;
+
+typedef struct server {
+    const char *issuer; /* without a slash at its end */
+    otok_service *service;
+    directory *directory;
+    seal *seal;
+    activity *activity;
+    devices *devices;
+    notices *notices;
+} server;
+
+int64_t now_us(void);
+
+/* --------------------------------------------------------------------------------------------------------- callbacks.c */
+
+/* The client of browsers' logins: this server itself. */
+#define BROWSER_CLIENT "browser"
+
+void callbacks_set(otok_callbacks *callbacks); /* their `user` is the server */
+
+/* -------------------------------------------------------------------------------------------------------------- http.c */
+
+/* Who is logged in at a browser. */
+typedef struct login {
+    const user *user;
+    char *sid;        /* of the SSO session: in ID tokens and logout tokens */
+    char *session_id; /* of the session of BROWSER_CLIENT that this login is */
+    int64_t auth_time_us;
+} login;
+
+/* A request, read whole, and its answer. */
+typedef struct request {
+    server *server;
+    void *connection;        /* of libmicrohttpd */
+    const char *method;      /* "GET", "POST" */
+    const char *path;        /* decoded: "/admin/clients/photos" */
+    const char *rest;        /* what stands behind the route's path: "photos" */
+    const char *url;         /* path and query, as they came */
+    otok_form *query, *form; /* form: of a POST of that content type.  NULL: none, or bad, which http.c has answered */
+    const void *body;
+    size_t body_len;
+    char ip[64];
+    const login *login; /* NULL: nobody */
+    char *csrf;         /* for the forms of this browser */
+    int status;         /* of the answer; 0: none yet */
+} request;
+
+const char *request_header(const request *r, const char *name); /* NULL: none */
+const char *query_value(const request *r, const char *name);    /* NULL: none, or empty */
+const char *form_value(const request *r, const char *name);
+void request_as_http(const request *r, const char *path, otok_http_request *out,
+                     const char **dpop); /* for the library's endpoints;
+                                                    `path` of that endpoint; `dpop`: room for 2 values */
+
+/* The answer: one of these, once. */
+void answer_page(request *r, int status, const char *title,
+                 text *body);                                  /* in the layout of this server; frees the text */
+void answer_json(request *r, int status, text *body);          /* no-store; frees the text */
+void answer_see_other(request *r, const char *url);            /* 303 */
+void answer_library(request *r, otok_http_response *response); /* frees it */
+void answer_problem(request *r, int status, const char *title, const char *what); /* a page that says so */
+void answer_failure(request *r, const otok_error *err); /* the same, of a call of the library; and says it on stderr */
+void answer_oauth_error(request *r, int status, const char *error,
+                        const char *description); /* JSON, RFC 6749 section 5.2 */
+
+/* Before the answer.  A cookie has the prefix __Host-, is Secure, HttpOnly and SameSite=Lax.  `value` NULL: it is removed. */
+void answer_cookie(request *r, const char *name, const char *value, int64_t max_age_s);
+char *request_cookie(const request *r, const char *name); /* freed with free(); NULL: none */
+void answer_may_post_to(request *r,
+                        const char *url); /* form-action of this page: also the origin, or scheme, of `url` */
+
+/* A hidden field that every <form method="post"> of a page needs. */
+void html_csrf(const request *r, text *out);
+
+struct server_http; /* a daemon that listens */
+struct server_http *http_start(server *s, const char *address, uint16_t port, unsigned threads, const char *certificate,
+                               const char *key); /* PEM files; NULL: plain HTTP.  NULL: said on stderr */
+uint16_t http_port(const struct server_http *http);
+void http_stop(struct server_http *http);
+
+/* ------------------------------------------------------------------------------------------------------------ routes.c */
+
+/* Who may come here.  http.c sees to it: a POST of a browser has a good CSRF token and no foreign Origin. */
+enum {
+    ROUTE_API,     /* programs: no cookies, no CSRF token */
+    ROUTE_BROWSER, /* anybody with a browser */
+    ROUTE_USER,    /* logged in: else to the login page, and back */
+    ROUTE_ADMIN    /* and an administrator: else 403 */
+};
+
+typedef struct route {
+    const char *method, *path; /* a path that ends in '/' and is not "/" itself matches what begins so: request.rest */
+    int access;
+    void (*handle)(request *r);
+} route;
+
+extern const route routes[]; /* ends with a method NULL */
+
+/* ----------------------------------------------------------------------------------------------------------- browser.c */
+
+/*
+ * The login of this browser, from its cookie, if the session behind that lives: freed with login_free().  0; anything else: the library
+ * failed, and nobody knows.
+ */
+int login_find(request *r, login **out, otok_error *err);
+void login_free(login *l);
+
+/* Sends the browser to the login page, and back to `url`, a path of ours. */
+void login_ask(request *r, const char *url);
+
+/* A user by name and password, throttled: after 5 failures of one name, or 20 from one address, in 5 minutes nobody gets in for that
+ * time. NULL: not. */
+const user *login_check(request *r, const char *name, const char *password);
+
+/* Ends the login of this browser: its cookie and its session. */
+void login_end(request *r);
+
+void show_login(request *r); /* GET /login?return= */
+void do_login(request *r);   /* POST */
+
+/* --------------------------------------------------------------------------------------------------- the other pages */
+
+void show_home(request *r);  /* GET /: what this is, and where to go */
+void show_style(request *r); /* GET /style.css */
+
+void show_authorize(request *r); /* GET /authorize; also POST, with the user's answer (OpenID Connect Core 3.1.2.1) */
+void do_consent(request *r);     /* POST /consent?... : the query is that of /authorize, whole */
+
+/* What a code, or a device code, is worth once its user has agreed; to be issued for. */
+typedef struct approval {
+    const client *client;
+    const user *user;
+    const char *scope;              /* granted; may lack offline_access */
+    const char *sid, *nonce, *code; /* nonce may be NULL; code: for once_key; NULL: of a grant that has none */
+    int64_t auth_time_us;
+    int32_t grant_type; /* OTOK_GRANT_... */
+    const char *label;  /* of the device; may be NULL */
+    const char *amr;    /* "pwd" */
+} approval;
+
+/* A list of permissions, and a form's two buttons, as consent and device page show them. */
+void html_permissions(const request *r, const client *c, const char *scopes, text *out);
+
+/* token.c: answers with tokens for an approval: offline where the scope has offline_access, else bound to the login, else, where the client
+ * has no refresh grant, without a refresh token. */
+void answer_tokens(request *r, const otok_http_request *http, const approval *a);
+
+/* A code's contents, sealed: made by authorize.c, spent by token.c.  code_open(): an approval whose texts are in `*memory`, freed with
+ * free(); false: no such code, or it is not for this redirect_uri and verifier. */
+char *code_make(const request *r, const approval *a, const char *redirect_uri, const char *challenge,
+                const char *dpop_jkt);
+bool code_open(const request *r, const client *c, const char *code, const char *redirect_uri, const char *verifier,
+               approval *out, char **memory, const char **dpop_jkt);
+
+void do_token(request *r);      /* POST /token */
+void do_revoke(request *r);     /* POST /revoke */
+void do_introspect(request *r); /* POST /introspect */
+const client *client_of(request *r,
+                        const otok_form *form); /* authenticated, or public; NULL: answered with invalid_client */
+
+devices *devices_new(void);
+void devices_free(devices *d);
+void do_device_authorization(request *r);                                         /* POST /device_authorization */
+void show_device(request *r);                                                     /* GET /device?user_code= */
+void do_device(request *r);                                                       /* POST */
+void do_device_token(request *r, const client *c, const otok_http_request *http); /* the token endpoint's part */
+
+void show_metadata(request *r); /* GET /.well-known/openid-configuration, and oauth-authorization-server */
+void show_jwks(request *r);     /* GET /jwks */
+void show_userinfo(request *r); /* GET and POST /userinfo */
+
+notices *notices_start(
+    server *s); /* a thread that tells clients of logouts, on libcurl; tries 3 times, holds 1000 at most */
+void notices_stop(notices *n);
+void notices_logout(server *s, const user *u, const char *sid,
+                    bool revoke_offline_access); /* to every client that has the user's sessions;
+                                                                                 sid NULL: all logins */
+void show_end_session(request *r); /* GET and POST /logout (RP-Initiated Logout 1.0), asks where it must */
+void do_end_session(request *r);   /* POST /logout/confirm */
+
+void show_account(request *r);           /* GET /account */
+void do_account_revoke(request *r);      /* POST /account/sessions/: one */
+void do_account_application(request *r); /* POST /account/applications/: all of a client, and its consent */
+
+void show_admin(request *r);        /* GET /admin: counters, plot, events, clients, users */
+void show_admin_client(request *r); /* GET /admin/clients/: its sessions, page by page */
+void show_admin_user(request *r);   /* GET /admin/users/: consents and sessions */
+void do_admin_revoke(request *r);   /* POST /admin/sessions/ */
+void do_admin_consent(request *r);  /* POST /admin/consents: user and client */
+void do_admin_cutoff(request *r);   /* POST /admin/cutoffs: of realm, client or user; asks before the realm's */
+void show_metrics(request *r);      /* GET /metrics: OpenMetrics, for this machine only */
+
+/* ---------------------------------------------------------------------------------------------------------- activity.c */
+
+enum { ACTIVITY_SECONDS = 120, ACTIVITY_EVENTS = 30 };
+
+activity *activity_new(void);
+void activity_free(activity *a);
+void activity_event(activity *a, const otok_event *event);           /* from the callback: any thread */
+void activity_second(activity *a, const otok_stats *stats);          /* once a second */
+void html_activity(activity *a, const otok_stats *stats, text *out); /* counters, plot (SVG), and the last events */
+
+#endif
