@@ -118,6 +118,38 @@ $(EXAMPLES): $(BUILD)/%: $(OBJ)/%.o $(LIB_SO)
 demo: $(BUILD)/examples/quickstart ## the story that examples/quickstart.c tells
 	@$<
 
+# The identity server: every file in its folder, and the style sheet as bytes in C, so that the program runs from anywhere.
+
+SERVER_DIR  := examples/identity-server
+SERVER_SRC  := $(sort $(wildcard $(SERVER_DIR)/*.c))
+SERVER       = $(BUILD)/$(SERVER_DIR)/identity-server
+SERVER_STYLE = $(OBJ)/$(SERVER_DIR)/style
+SERVER_OBJ   = $(SERVER_SRC:%.c=$(OBJ)/%.o) $(SERVER_STYLE).o
+SERVER_LIBS  = -lmicrohttpd -lcurl $(CJSON_LIBS) $(CRYPTO_LIBS)
+
+$(OBJ)/$(SERVER_DIR)/%.o: FLAGS = $(WARNINGS_LIB) $(SERVER_FLAGS)
+SERVER_FLAGS = -I$(SERVER_DIR) $(CJSON_CFLAGS) $(CRYPTO_CFLAGS) -DDEMO_DIRECTORY='"$(abspath $(SERVER_DIR)/demo.json)"'
+
+$(SERVER_STYLE).c: $(SERVER_DIR)/style.css
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q){ echo '#include "server.h"'; echo 'const unsigned char style_css[] = {'; \
+	  od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g'; echo '};'; echo 'const size_t style_css_len = sizeof style_css;'; } >$@
+
+$(SERVER_STYLE).o: $(SERVER_STYLE).c $(BUILD)/flags
+	$(Q)$(COMPILE) $(WARNINGS_LIB) $(SERVER_FLAGS) -MMD -MP -c -o $@ $<
+
+$(SERVER): $(SERVER_OBJ) $(LIB_SO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) -o $@ $(SERVER_OBJ) $(USER_LIBS) $(SERVER_LIBS)
+
+.PHONY: identity-server demo-server
+identity-server: $(SERVER) ## examples/identity-server: an OpenID provider, as a user of the library would write it
+
+demo-server: $(SERVER) ## starts it, with a web application and a files API that use it: open http://localhost:8080/
+	@$(SERVER_DIR)/demo.sh $<
+
 # ---- Tests ----
 # check_*.c are Check programs, fuzz_*.c define LLVMFuzzerTestOneInput, fault/crash_*.c take a number of kills; what else
 # is in fault/ is a long run with a target of its own. All are linked with the static library, to reach what is hidden,
@@ -153,6 +185,12 @@ $(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS): $(BUILD)/%: $(OBJ)/%.o $
 	$(call say,LD,$@)
 	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
 	  $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' $*.c) $(TEST_LIBS) $(ALL_LIBS)
+
+# What of the identity server needs no HTTP is tested like the library.
+IDENTITY_TESTS = $(filter $(BUILD)/tests/check_identity_%,$(TESTS))
+IDENTITY_PARTS = $(patsubst %,$(OBJ)/$(SERVER_DIR)/%.o,directory directory_read password throttle html seal)
+$(IDENTITY_TESTS): $(IDENTITY_PARTS)
+$(IDENTITY_TESTS): MAIN = $(IDENTITY_PARTS)
 
 # The public headers for those who have no preprocessor, and what they include left out.
 $(PLAIN): $(HEADERS)
@@ -260,6 +298,45 @@ fuzz-run: $(FUZZERS)
 	  -artifact_prefix=$(BUILD)/findings/$(notdir $p)- $p.corpus $(call fuzz_corpus,$p)$(newline)))
 	@LIMIT=$$(($(FUZZ_SECONDS) + 120)) $(RUN) $(BUILD)/fuzz.list
 
+# ---- End to end ----
+# The identity server, driven by real clients and a real browser. The tests are copied to BUILD/e2e, beside the packages of
+# npm and PyPI that they need: fetched once for each state of the lock files, and checked against their hashes.
+# e2e/check_*.mjs run on Node, check_*.py on Python; CHROMIUM is the browser.
+
+E2E        = $(abspath $(BUILD)/e2e)
+E2E_SRC   := $(sort $(wildcard tests/e2e/* tests/e2e/support/*))
+E2E_TESTS := $(notdir $(filter tests/e2e/check_%,$(E2E_SRC)))
+E2E_JOBS   = 3
+CHROMIUM  ?= chromium
+
+packages_first = $(if $(filter deps deps-dev,$(MAKECMDGOALS)),packages)
+
+$(E2E)/node_modules/.up-to-date: tests/e2e/package.json tests/e2e/package-lock.json | $(packages_first)
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'Node and npm are missing: make deps check-e2e'; exit 1; }
+	@mkdir -p $(E2E) && cp $^ $(E2E)
+	$(call say,NPM,$(@D))
+	$(Q)cd $(E2E) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log; exit 1; }
+	@touch $@
+
+$(E2E)/venv/.up-to-date: tests/e2e/requirements.txt | $(packages_first)
+	@mkdir -p $(E2E) && rm -rf $(E2E)/venv
+	$(call say,PIP,$(@D))
+	$(Q)$(PYTHON) -m venv $(E2E)/venv && $(E2E)/venv/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+list_e2e = suite tests/e2e/$(basename $1) cd $(E2E) && exec $(if $(filter %.py,$1),venv/bin/python -B,node) $1$(newline)
+
+.PHONY: check-e2e screenshots
+check-e2e: $(SERVER) $(E2E)/node_modules/.up-to-date $(E2E)/venv/.up-to-date ## the identity server with real clients and a real browser
+	@rm -rf $(E2E)/support $(E2E)/check_* $(E2E)/screenshots && cp -R $(filter-out %.txt %.json,$(wildcard tests/e2e/*)) $(E2E)
+	$(file >$(BUILD)/e2e.list,$(foreach t,$(E2E_TESTS),$(call list_e2e,$t)))
+	@OTOK_E2E_SERVER=$(abspath $(SERVER)) OTOK_E2E_SOURCE=$(CURDIR) OTOK_E2E_PYTHON=$(E2E)/venv/bin/python \
+	  OTOK_E2E_NODE="$$(command -v node)" OTOK_E2E_SCREENSHOTS=$(E2E)/screenshots CHROMIUM="$$(command -v $(CHROMIUM))" \
+	  JOBS=$(E2E_JOBS) LIMIT=170 tests/run.sh $(BUILD)/e2e.list
+
+screenshots: check-e2e ## the same, and docs/screenshots made anew
+	@mkdir -p docs/screenshots && cp $(E2E)/screenshots/*.png docs/screenshots/
+
 # ---- Lint ----
 # `make -k lint` goes on after a finding; each part can be run alone.
 
@@ -312,6 +389,8 @@ lint-tidy:
 	$(call say,LINT,clang-tidy)
 	$(Q)printf '%s\n' $(LIB_SRC) $(EXAMPLE_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
 	  $(LIB_FLAGS) 2>/dev/null
+	$(Q)printf '%s\n' $(SERVER_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
+	  $(SERVER_FLAGS) 2>/dev/null
 
 layers: ## the #include directions between the folders of lib/
 	@tests/lint/layers.sh
@@ -358,7 +437,11 @@ dist: configure ## libofflinetok-VERSION.tar.gz from the last commit
 
 DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev \
            python3-prometheus-client python3-cffi
-DEPS_DEV = $(DEPS) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
+# Only for those goals that build or run the identity server.
+DEPS_SERVER = libmicrohttpd-dev libcurl4-openssl-dev python3-flask python3-authlib python3-requests
+# Node where there is none; npm comes with it when it is not Debian's.
+DEPS_E2E = chromium fonts-dejavu-core python3-venv $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+DEPS_DEV = $(DEPS) $(DEPS_SERVER) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
            libc6-dbg strace git
 
 .PHONY: deps deps-dev packages clean distclean help FORCE
@@ -367,16 +450,18 @@ deps: packages ## install the system packages that build and tests need (apt-get
 deps-dev: packages ## the same, and those for lint, fuzz and valgrind
 	@true
 packages:
-	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS))'
+	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) $(if \
+	  $(filter identity-server demo-server check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_SERVER)) $(if \
+	  $(filter check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_E2E))'
 
 clean: ## remove what was built
-	rm -rf $(BUILD)/{obj,docs,tests,examples,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok.*}
+	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok.*}
 	-rmdir $(BUILD)
 
 distclean: clean ## and what was configured
 	rm -rf configure configure~ config.mk config.log config.status config.out autom4te.cache pkgconfig/offlinetok.pc
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

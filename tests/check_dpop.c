@@ -107,7 +107,7 @@ static char *sign(const otok_pkey *key, const char *header, const char *payload)
     uint8_t room[1024];
     otok_buf jwt;
     otok_buf_init(&jwt, room, sizeof room);
-    test_assert_code(OTOK_OK, otok_jwt_sign_pkey(key, otok_str_of(header), otok_str_of(payload), &jwt, NULL));
+    test_assert_code(OTOK_OK, otok_jws_sign_pkey(key, otok_str_of(header), otok_str_of(payload), &jwt, NULL));
     return text_of(&jwt);
 }
 
@@ -624,16 +624,50 @@ START_TEST(nonce_of_another_server_is_a_stale_one)
     otok_pkey *key = vector_key();
     test_fixture *f = test_open(TEST_MEMORY);
     const otok_rules rules = {.dpop_window_us = 60 * OTOK_US_PER_S};
+    const otok_owner owner = {otok_str_of("alice"), otok_str_of("phone")};
     for (size_t i = 0; i < sizeof nonces / sizeof nonces[0]; i++) {
         otok_proof proof;
         char *text = prove(key, NULL, &(member){"nonce", nonces[i]});
         test_assert_code(OTOK_OK, read_proof(text, &proof, NULL));
-        test_assert_code(OTOK_E_DPOP_NONCE, otok_proof_use(f->service, &proof, &rules, proof.iat_us, NULL));
+        test_assert_code(OTOK_E_DPOP_NONCE, otok_proof_use(f->service, &proof, &owner, &rules, proof.iat_us, NULL));
         otok_proof_free(&proof);
         free(text);
     }
     otok_pkey_free(key);
     test_close(f);
+}
+END_TEST
+
+/* P3, RFC 9449 section 7.1: `ath` is of one access token, and is asked for at resources only; whatever else it is, it is none. */
+START_TEST(proof_is_of_an_access_token)
+{
+    static const char token[] = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+    static const char *const none[] = {NULL,
+                                       "\"\"",
+                                       "null",
+                                       "7",
+                                       "\"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQE\"",
+                                       "\"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEp\"",
+                                       "\"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEoo\"",
+                                       "\"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo=\"",
+                                       "\"guHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo\""};
+    otok_pkey *key = vector_key();
+    otok_proof proof;
+    char *text = prove(key, NULL, &(member){"ath", "\"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo\""});
+    test_assert_code(OTOK_OK, read_proof(text, &proof, NULL));
+    test_assert_code(OTOK_OK, otok_proof_check_ath(&proof, token, NULL));
+    test_assert_code(OTOK_E_DPOP_PROOF, otok_proof_check_ath(&proof, token + 1, NULL));
+    test_assert_code(OTOK_E_DPOP_PROOF, otok_proof_check_ath(&proof, "", NULL));
+    otok_proof_free(&proof);
+    free(text);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        text = prove(key, NULL, none[i] != NULL ? &(member){"ath", none[i]} : NULL);
+        test_assert_code(OTOK_OK, read_proof(text, &proof, NULL));
+        test_assert_code(OTOK_E_DPOP_PROOF, otok_proof_check_ath(&proof, token, NULL));
+        otok_proof_free(&proof);
+        free(text);
+    }
+    otok_pkey_free(key);
 }
 END_TEST
 
@@ -692,6 +726,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, host_that_does_not_say_what_was_asked);
     tcase_add_test(tcase, each_allocation_that_fails);
     tcase_add_test(tcase, nonce_of_another_server_is_a_stale_one);
+    tcase_add_test(tcase, proof_is_of_an_access_token);
     tcase_add_test(tcase, rsa_keys_that_cost_too_much_are_refused);
 }
 

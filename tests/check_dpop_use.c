@@ -8,6 +8,7 @@
 #include "support/fixture.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define S      OTOK_US_PER_S
@@ -15,6 +16,7 @@
 #define WINDOW (60 * S)
 #define LOOSE  (600 * S)
 
+static const otok_owner owner = {{"alice", 5}, {"phone", 5}};
 static const otok_rules plain = {.dpop_window_us = WINDOW}, by_nonce = {.dpop_window_us = WINDOW, .dpop_nonce = true};
 
 /* A proof that was read; the n-th of its key. */
@@ -26,15 +28,21 @@ static otok_proof proof_of(uint32_t n, int64_t iat_us, const char *nonce)
 }
 
 /* Uses it in a request of its own. */
-static int use(test_fixture *f, const otok_rules *rules, uint32_t n, int64_t iat_us, const char *nonce, int64_t now_us)
+static int use_as(test_fixture *f, const otok_owner *who, const otok_rules *rules, uint32_t n, int64_t iat_us,
+                  const char *nonce, int64_t now_us)
 {
     otok_error err = {0};
     otok_proof proof = proof_of(n, iat_us, nonce);
-    int rc = otok_proof_use(f->service, &proof, rules, now_us, &err);
+    int rc = otok_proof_use(f->service, &proof, who, rules, now_us, &err);
     ck_assert(proof.used == (rc == OTOK_OK));
     ck_assert(nonce == NULL || *nonce == '\0' || strstr(err.message, nonce) == NULL);
     otok_proof_free(&proof);
     return rc;
+}
+
+static int use(test_fixture *f, const otok_rules *rules, uint32_t n, int64_t iat_us, const char *nonce, int64_t now_us)
+{
+    return use_as(f, &owner, rules, n, iat_us, nonce, now_us);
 }
 
 static void nonce_at(test_fixture *f, int64_t now_us, char out[OTOK_NONCE_CHARS + 1])
@@ -65,7 +73,7 @@ START_TEST(attempts_of_one_request_are_one_use)
     test_fixture *f = test_open(TEST_MEMORY);
     otok_proof proof = proof_of(1, f->now_us, NULL);
     for (int i = 0; i < OTOK_ATTEMPTS; i++)
-        test_assert_code(OTOK_OK, otok_proof_use(f->service, &proof, &plain, f->now_us + i, NULL));
+        test_assert_code(OTOK_OK, otok_proof_use(f->service, &proof, &owner, &plain, f->now_us + i, NULL));
     test_assert_code(OTOK_E_DPOP_PROOF, use(f, &plain, 1, f->now_us, NULL, f->now_us));
     otok_proof_free(&proof);
     test_close(f);
@@ -88,9 +96,12 @@ START_TEST(refused_proof_is_not_used)
 }
 END_TEST
 
-/* P3: bounded memory: beyond it is trouble, and no proof that was used is forgotten for it. */
-START_TEST(too_many_proofs_at_once_are_trouble)
+/* P3: a user's share is bounded: beyond it is trouble of his, and no proof that was used is forgotten for it; others notice nothing. */
+START_TEST(too_many_proofs_at_once_are_their_users_trouble)
 {
+    static const otok_owner others[] = {
+        {{"bob", 3}, {"phone", 5}}, {{"alic", 4}, {"ephone", 6}}, {{"phone", 5}, {"alice", 5}}};
+    static const otok_owner elsewhere = {{"alice", 5}, {"tablet", 6}};
     test_fixture *f = test_open(TEST_MEMORY);
     int64_t now_us = f->now_us;
     uint32_t n = 0;
@@ -98,11 +109,38 @@ START_TEST(too_many_proofs_at_once_are_trouble)
     while (rc == OTOK_OK && n < 1U << 20)
         rc = use(f, &plain, n++, now_us, NULL, now_us);
     test_assert_code(OTOK_E_BUSY, rc);
-    ck_assert_uint_gt(n, 10000);
+    ck_assert_uint_gt(n, 1000);
+    ck_assert_uint_lt(n, 10000);
+    test_assert_code(OTOK_E_BUSY, use_as(f, &elsewhere, &plain, n, now_us, NULL, now_us));
+    for (uint32_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        test_assert_code(OTOK_OK, use_as(f, &others[i], &plain, n + i, now_us, NULL, now_us));
     test_assert_code(OTOK_E_DPOP_PROOF, use(f, &plain, 0, now_us, NULL, now_us));
-    test_assert_code(OTOK_E_BUSY, use(f, &plain, n, now_us + 1, NULL, now_us + WINDOW));
-    test_assert_code(OTOK_OK, use(f, &plain, n, now_us + 1, NULL, now_us + WINDOW + 1));
+    now_us += LOOSE;
+    test_assert_code(OTOK_E_BUSY, use(f, &plain, 2 * n, now_us, NULL, now_us));
+    test_assert_code(OTOK_OK, use(f, &plain, 2 * n, now_us, NULL, now_us + 1));
     test_close(f);
+}
+END_TEST
+
+/* P3: what was used under a short window is not good again when the policy is widened, nor under a nonce's wide one. */
+START_TEST(window_that_is_widened_brings_no_proof_back)
+{
+    static const int64_t windows[] = {1, S, WINDOW, LOOSE};
+    for (size_t narrow = 0; narrow < 4; narrow++) {
+        test_fixture *f = test_open(TEST_MEMORY);
+        int64_t now_us = f->now_us;
+        const otok_rules before = {.dpop_window_us = windows[narrow]};
+        test_assert_code(OTOK_OK, use(f, &before, 1, now_us - windows[narrow], NULL, now_us));
+        test_assert_code(OTOK_OK, use(f, &before, 2, now_us + windows[narrow], NULL, now_us));
+        for (int64_t later_us = 0; later_us <= 2 * LOOSE; later_us += 20 * S + 1) {
+            const otok_rules wide = {.dpop_window_us = LOOSE};
+            test_assert_code(OTOK_E_DPOP_PROOF, use(f, &wide, 1, now_us - windows[narrow], NULL, now_us + later_us));
+            test_assert_code(OTOK_E_DPOP_PROOF, use(f, &wide, 2, now_us + windows[narrow], NULL, now_us + later_us));
+            test_assert_code(OTOK_OK,
+                             use(f, &before, 3 + (uint32_t)(later_us / S), now_us + later_us, NULL, now_us + later_us));
+        }
+        test_close(f);
+    }
 }
 END_TEST
 
@@ -117,7 +155,7 @@ static void use_the_same(void *arg, size_t i)
     (void)i;
     for (uint32_t n = 0; n < 500; n++) {
         otok_proof proof = proof_of(n, TEST_START_US, NULL);
-        int rc = otok_proof_use(r->f->service, &proof, &plain, TEST_START_US, NULL);
+        int rc = otok_proof_use(r->f->service, &proof, &owner, &plain, TEST_START_US, NULL);
         atomic_fetch_add(rc == OTOK_OK ? &r->used : rc == OTOK_E_DPOP_PROOF ? &r->replays : &r->others, 1);
         otok_proof_free(&proof);
     }
@@ -160,7 +198,7 @@ START_TEST(edges_of_the_window)
 }
 END_TEST
 
-/* P3: a clock that jumps, either way, and is set right lets no proof in twice. */
+/* P3: a clock that jumps, either way, and is set right lets no proof in twice; what was forgotten is trouble of ours, and no replay. */
 START_TEST(clock_that_jumps_lets_no_proof_in_twice)
 {
     static const int64_t jumps[] = {61 * S,  OTOK_DAY_US,  3650 * OTOK_DAY_US,
@@ -169,16 +207,18 @@ START_TEST(clock_that_jumps_lets_no_proof_in_twice)
         test_fixture *f = test_open(TEST_MEMORY);
         int64_t now_us = f->now_us, other_us = now_us + jumps[i];
         char nonce[OTOK_NONCE_CHARS + 1], other[OTOK_NONCE_CHARS + 1];
+        int now_again = jumps[i] > LOOSE ? OTOK_E_BUSY : OTOK_E_DPOP_PROOF;
+        int other_again = jumps[i] < -LOOSE ? OTOK_E_BUSY : OTOK_E_DPOP_PROOF;
         nonce_at(f, now_us, nonce);
         nonce_at(f, other_us, other);
         test_assert_code(OTOK_OK, use(f, &plain, 1, now_us, NULL, now_us));
         test_assert_code(OTOK_OK, use(f, &by_nonce, 2, now_us, nonce, now_us));
         test_assert_code(OTOK_OK, use(f, &plain, 3, other_us, NULL, other_us));
         test_assert_code(OTOK_OK, use(f, &by_nonce, 4, other_us, other, other_us));
-        test_assert_code(OTOK_E_DPOP_PROOF, use(f, &plain, 1, now_us, NULL, now_us));
-        test_assert_code(OTOK_E_DPOP_PROOF, use(f, &by_nonce, 2, now_us, nonce, now_us));
-        test_assert_code(OTOK_E_DPOP_PROOF, use(f, &by_nonce, 2, now_us, nonce, now_us + 30 * S));
-        test_assert_code(OTOK_E_DPOP_PROOF, use(f, &plain, 3, other_us, NULL, other_us));
+        test_assert_code(now_again, use(f, &plain, 1, now_us, NULL, now_us));
+        test_assert_code(now_again, use(f, &by_nonce, 2, now_us, nonce, now_us));
+        test_assert_code(now_again, use(f, &by_nonce, 2, now_us, nonce, now_us + 30 * S));
+        test_assert_code(other_again, use(f, &plain, 3, other_us, NULL, other_us));
         test_assert_code(OTOK_OK, use(f, &plain, 5, now_us + 40 * S, NULL, now_us + 40 * S));
         test_close(f);
     }
@@ -337,12 +377,54 @@ START_TEST(nonces_while_keys_are_rotated)
 }
 END_TEST
 
+static void change_file(const char *path, int32_t step)
+{
+    otok_key_change change;
+    otok_key_change_init(&change, sizeof change);
+    change.step = step;
+    change.use = OTOK_KEY_TOKEN;
+    test_assert_code(OTOK_OK, otok_keyring_change_file(path, NULL, &change, NULL, NULL));
+}
+
+/* P3, K3: a nonce of another process, which has rotated the MAC key in the file, is fresh here too; one under no key stays stale. */
+START_TEST(nonce_under_a_key_that_another_process_made_active)
+{
+    test_fixture *f = test_open(TEST_MEMORY), *other = test_open(TEST_MEMORY);
+    int64_t now_us = f->now_us;
+    char *folder = test_new_folder(), path[4200], nonce[OTOK_NONCE_CHARS + 1];
+    (void)snprintf(path, sizeof path, "%s/keyring.json", folder);
+    test_assert_code(OTOK_OK, otok_keyring_save(f->keyring, path, NULL, NULL));
+    otok_keyring_free(f->keyring);
+    test_assert_code(OTOK_OK, otok_keyring_load(path, NULL, &f->keyring, NULL));
+    test_reopen_service(f);
+    change_file(path, OTOK_KEY_STEP_ADD);
+    change_file(path, OTOK_KEY_STEP_ACTIVATE);
+    otok_keyring_free(other->keyring);
+    test_assert_code(OTOK_OK, otok_keyring_load(path, NULL, &other->keyring, NULL));
+    test_reopen_service(other);
+    nonce_at(other, now_us, nonce);
+    test_assert_code(OTOK_OK, use(f, &by_nonce, 1, now_us, nonce, now_us));
+    change_file(path, OTOK_KEY_STEP_ADD);
+    change_file(path, OTOK_KEY_STEP_ACTIVATE);
+    test_assert_code(OTOK_OK, otok_service_reload_keyring(other->service, NULL));
+    nonce_at(other, now_us, nonce);
+    ck_assert_int_eq(remove(path), 0);
+    test_assert_code(OTOK_E_IO, use(f, &by_nonce, 2, now_us, nonce, now_us)); /* trouble of ours */
+    ck_assert(!otok_nonce_is_fresh(f->service, nonce, now_us));
+    test_assert_code(OTOK_E_DPOP_NONCE, use(f, &by_nonce, 2, now_us, nonce, now_us + 3 * SLOT)); /* nobody looks */
+    test_remove_folder(folder);
+    test_close(f);
+    test_close(other);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, proof_is_good_once);
     tcase_add_test(tcase, attempts_of_one_request_are_one_use);
     tcase_add_test(tcase, refused_proof_is_not_used);
-    tcase_add_test(tcase, too_many_proofs_at_once_are_trouble);
+    tcase_add_test(tcase, too_many_proofs_at_once_are_their_users_trouble);
+    tcase_add_test(tcase, window_that_is_widened_brings_no_proof_back);
     tcase_add_test(tcase, of_eight_threads_with_one_proof_one_is_served);
     tcase_add_test(tcase, edges_of_the_window);
     tcase_add_test(tcase, clock_that_jumps_lets_no_proof_in_twice);
@@ -352,6 +434,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, nonces_that_are_not_ours);
     tcase_add_test(tcase, stale_nonce_is_told_from_a_bad_proof);
     tcase_add_test(tcase, nonces_while_keys_are_rotated);
+    tcase_add_test(tcase, nonce_under_a_key_that_another_process_made_active);
 }
 
 int main(void)

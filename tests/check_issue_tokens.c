@@ -388,16 +388,16 @@ static void *change_keyrings(void *arg)
 }
 
 /* The header of a token, verified under the key that it names, in whichever keyring that is. */
-static otok_jwt *verified(const struct changing *c, const char *token)
+static otok_jws *verified(const struct changing *c, const char *token)
 {
-    otok_jwt *jwt = NULL;
-    test_assert_code(OTOK_OK, otok_jwt_parse(token, strlen(token), &jwt, NULL));
+    otok_jws *jwt = NULL;
+    test_assert_code(OTOK_OK, otok_jws_parse(token, strlen(token), &jwt, NULL));
     const char *kid = otok_json_text(jwt->header, "kid");
     const otok_signing_key *key = otok_keyring_by_kid(c->keyrings[0], kid);
     if (key == NULL)
         key = otok_keyring_by_kid(c->keyrings[1], kid);
     ck_assert_ptr_nonnull(key);
-    test_assert_code(OTOK_OK, otok_jwt_verify(jwt, token, key->pkey, NULL));
+    test_assert_code(OTOK_OK, otok_jws_verify(jwt, token, key->pkey, NULL));
     return jwt;
 }
 
@@ -412,13 +412,13 @@ START_TEST(tokens_of_one_answer_go_together_while_keys_change)
     ck_assert_int_eq(pthread_create(&thread, NULL, change_keyrings, &c), 0);
     for (int i = 0; i < 100; i++) {
         otok_tokens *tokens = test_issue(c.f, NULL, NULL, NULL);
-        otok_jwt *access = verified(&c, tokens->access_token), *id = verified(&c, tokens->id_token);
+        otok_jws *access = verified(&c, tokens->access_token), *id = verified(&c, tokens->id_token);
         int32_t algorithm = otok_algorithm_of_name(otok_json_text(id->header, "alg"));
         ck_assert_str_eq(otok_json_text(access->header, "kid"), otok_json_text(id->header, "kid"));
         test_assert_code(OTOK_OK, otok_at_hash(algorithm, otok_str_of(tokens->access_token), at_hash, NULL));
         ck_assert_str_eq(otok_json_text(id->payload, "at_hash"), at_hash);
-        otok_jwt_free(access);
-        otok_jwt_free(id);
+        otok_jws_free(access);
+        otok_jws_free(id);
         otok_tokens_free(tokens);
     }
     __atomic_store_n(&c.stop, true, __ATOMIC_RELEASE);

@@ -178,12 +178,12 @@ static otok_pkey *published_key(const char *jwks, const char *kid)
 static bool verifies(const char *jwks, const char *access_token)
 {
     kid_text kid;
-    otok_jwt *jwt = NULL;
+    otok_jws *jwt = NULL;
     kid_in(access_token, kid);
     otok_pkey *key = published_key(jwks, kid);
-    test_assert_code(OTOK_OK, otok_jwt_parse(access_token, strlen(access_token), &jwt, NULL));
-    bool good = key != NULL && otok_jwt_verify(jwt, access_token, key, NULL) == OTOK_OK;
-    otok_jwt_free(jwt);
+    test_assert_code(OTOK_OK, otok_jws_parse(access_token, strlen(access_token), &jwt, NULL));
+    bool good = key != NULL && otok_jws_verify(jwt, access_token, key, NULL) == OTOK_OK;
+    otok_jws_free(jwt);
     otok_pkey_free(key);
     return good;
 }

@@ -121,6 +121,7 @@ static otok_body full_body(void)
     body.grant_type = OTOK_GRANT_CIBA;
     body.binding = OTOK_BINDING_JKT;
     body.kind = OTOK_SESSION_LOGIN;
+    body.refresh_token = OTOK_OFF;
     memset(body.thumbprint, 0x5a, sizeof body.thumbprint);
     body.scope = otok_str_of("openid offline_access");
     body.sub = otok_str_of("pairwise");
@@ -183,9 +184,9 @@ static bool same_sealed(const otok_body *a, const otok_body *b)
     return a->started_us == b->started_us && a->auth_time_us == b->auth_time_us &&
            a->idle_timeout_s == b->idle_timeout_s && a->max_lifetime_s == b->max_lifetime_s &&
            a->grant_type == b->grant_type && a->binding == b->binding && a->kind == b->kind &&
-           memcmp(a->thumbprint, b->thumbprint, sizeof a->thumbprint) == 0 && otok_str_eq(a->scope, b->scope) &&
-           otok_str_eq(a->sub, b->sub) && otok_str_eq(a->sid, b->sid) && otok_str_eq(a->acr, b->acr) &&
-           otok_str_eq(a->claims, b->claims) && otok_str_eq(a->act, b->act) &&
+           a->refresh_token == b->refresh_token && memcmp(a->thumbprint, b->thumbprint, sizeof a->thumbprint) == 0 &&
+           otok_str_eq(a->scope, b->scope) && otok_str_eq(a->sub, b->sub) && otok_str_eq(a->sid, b->sid) &&
+           otok_str_eq(a->acr, b->acr) && otok_str_eq(a->claims, b->claims) && otok_str_eq(a->act, b->act) &&
            otok_str_eq(a->authorization_details, b->authorization_details) && otok_str_eq(a->start_ip, b->start_ip) &&
            otok_str_eq(a->start_user_agent, b->start_user_agent) &&
            same_texts(a->audience, a->audience_count, b->audience, b->audience_count) &&
@@ -398,11 +399,15 @@ static int parse_sealed(const void *fields, size_t len)
 
 #define SEALED(text) parse_sealed(text, sizeof(text) - 1)
 
-/* K7: kind, authorization_details and act are sealed, whole, in the order of their tags; what comes after them is not known. */
+/* K7: kind, authorization_details, act and whether there is a refresh token are sealed, whole, in the order of their tags; what comes after them is not known. */
 START_TEST(fields_of_a_newer_grant_have_one_spelling)
 {
     test_assert_code(OTOK_OK, SEALED(""));
     test_assert_code(OTOK_OK, SEALED("\x11\0\x01\x01\x12\0\x02[]\x13\0\x02{}"));
+    test_assert_code(OTOK_OK, SEALED("\x13\0\x02{}\x14\0\x01\x02"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x14\0\x01\x02\x13\0\x02{}"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x14\0\x01\0"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x14\0\x02\x02\x02"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x02[]\x11\0\x01\x01"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x11\0\x01\x01\x11\0\x01\x01"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x11\0\x01\0"));
@@ -410,7 +415,7 @@ START_TEST(fields_of_a_newer_grant_have_one_spelling)
     test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\0"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x03[]"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x12\0\x03"));
-    test_assert_code(OTOK_E_FORMAT, SEALED("\x14\0\x01x"));
+    test_assert_code(OTOK_E_FORMAT, SEALED("\x15\0\x01x"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\x43\0\x02{}"));
     test_assert_code(OTOK_E_FORMAT, SEALED("\0\0\x01x"));
 }

@@ -28,16 +28,23 @@ void *__wrap_otok_calloc(size_t count, size_t size)
 static otok_seen *new_seen(size_t most)
 {
     otok_seen *seen = NULL;
-    test_assert_code(OTOK_OK, otok_seen_new(most, &seen, NULL));
+    test_assert_code(OTOK_OK, otok_seen_new(most, UINT64_C(0x5be0cd19137e2179), &seen, NULL));
     return seen;
 }
 
 /* The n-th digest: equal at the front and at the end, as nothing that was hashed is. */
-static int add(otok_seen *seen, uint32_t n, int64_t until_us, int64_t now_us)
+static int add_of(otok_seen *seen, const otok_seen_by *by, uint32_t n, int64_t until_us, int64_t now_us)
 {
     uint8_t digest[OTOK_SEEN_SIZE] = {0};
     otok_put_u32(digest + 6, n);
-    return otok_seen_add(seen, digest, until_us, now_us);
+    return otok_seen_add(seen, digest, by, until_us, now_us);
+}
+
+/* The same, of a user and a client of its own. */
+static int add(otok_seen *seen, uint32_t n, int64_t until_us, int64_t now_us)
+{
+    static const uint64_t odd = UINT64_C(0xd1342543de82ef95);
+    return add_of(seen, &(otok_seen_by){(2 * n + 1) * odd, (2 * n + 2) * odd}, n, until_us, now_us);
 }
 
 /* P3 */
@@ -60,8 +67,9 @@ START_TEST(digests_that_differ_in_one_bit_are_two)
     uint8_t digest[OTOK_SEEN_SIZE] = {0};
     for (size_t bit = 0; bit < sizeof digest * 8; bit++) {
         digest[bit / 8] = (uint8_t)(1U << bit % 8);
-        ck_assert_int_eq(otok_seen_add(seen, digest, 1, 0), OTOK_SEEN_NEW);
-        ck_assert_int_eq(otok_seen_add(seen, digest, 1, 0), OTOK_SEEN_BEFORE);
+        const otok_seen_by by = {bit, ~(uint64_t)bit};
+        ck_assert_int_eq(otok_seen_add(seen, digest, &by, 1, 0), OTOK_SEEN_NEW);
+        ck_assert_int_eq(otok_seen_add(seen, digest, &by, 1, 0), OTOK_SEEN_BEFORE);
         digest[bit / 8] = 0;
     }
     otok_seen_free(seen);
@@ -118,7 +126,7 @@ START_TEST(it_is_what_a_plain_list_is)
 }
 END_TEST
 
-/* P3: what was let go while the clock ran ahead has been seen, once it is set right. */
+/* P3: what was let go while the clock ran ahead is not new once it is set right: it cannot be known, and is not called a replay. */
 START_TEST(clock_that_ran_ahead_makes_nothing_forgotten)
 {
     static const int64_t jumps[] = {2 * MINUTE_US, OTOK_DAY_US, 10 * YEAR_US};
@@ -127,7 +135,8 @@ START_TEST(clock_that_ran_ahead_makes_nothing_forgotten)
         int64_t now_us = TEST_START_US, ahead_us = now_us + jumps[i];
         ck_assert_int_eq(add(seen, 1, now_us + MINUTE_US, now_us), OTOK_SEEN_NEW);
         ck_assert_int_eq(add(seen, 2, ahead_us + MINUTE_US, ahead_us), OTOK_SEEN_NEW);
-        ck_assert_int_eq(add(seen, 1, now_us + MINUTE_US, now_us), OTOK_SEEN_BEFORE);
+        ck_assert_int_eq(add(seen, 1, now_us + MINUTE_US, now_us), OTOK_SEEN_UNKNOWN);
+        ck_assert_int_eq(add(seen, 4, now_us + MINUTE_US, now_us), OTOK_SEEN_UNKNOWN);
         ck_assert_int_eq(add(seen, 3, now_us + MINUTE_US + 1, now_us + 1),
                          OTOK_SEEN_NEW); /* of later than was let go */
         ck_assert_int_eq(add(seen, 2, ahead_us + MINUTE_US, ahead_us), OTOK_SEEN_BEFORE);
@@ -161,12 +170,13 @@ START_TEST(those_from_far_ahead_make_room_and_stay_seen)
         ck_assert_int_eq(add(seen, n, now_us + MINUTE_US + n, now_us), OTOK_SEEN_NEW);
     ck_assert_int_eq(add(seen, 1000, now_us + MINUTE_US, now_us), OTOK_SEEN_FULL);
     for (uint32_t n = 0; n < MOST; n++)
-        ck_assert_int_eq(add(seen, n, (n % 2 == 0 ? now_us : ahead_us) + MINUTE_US + n, now_us), OTOK_SEEN_BEFORE);
+        ck_assert_int_eq(add(seen, n, (n % 2 == 0 ? now_us : ahead_us) + MINUTE_US + n, now_us),
+                         n % 2 == 0 ? OTOK_SEEN_BEFORE : OTOK_SEEN_UNKNOWN);
     for (uint32_t n = MOST; n < MOST + MOST / 2; n++) /* the order of those that stayed is whole */
         ck_assert_int_eq(add(seen, n + MOST, now_us + 2 * MINUTE_US, now_us + MINUTE_US + 2 * (n - MOST) + 1),
                          OTOK_SEEN_NEW);
     ck_assert_int_eq(add(seen, 1001, ahead_us + 2 * MINUTE_US, ahead_us), OTOK_SEEN_NEW);
-    ck_assert_int_eq(add(seen, 1, ahead_us + MINUTE_US + 1, ahead_us), OTOK_SEEN_BEFORE);
+    ck_assert_int_eq(add(seen, 1, ahead_us + MINUTE_US + 1, ahead_us), OTOK_SEEN_UNKNOWN);
     otok_seen_free(seen);
 }
 END_TEST
@@ -206,7 +216,7 @@ START_TEST(room_is_made_each_time_the_clock_falls_back)
     ck_assert_int_eq(add(seen, 3, 0, 0), OTOK_SEEN_NEW);
     ck_assert_int_eq(add(seen, 4, 1, 0), OTOK_SEEN_FULL);
     ck_assert_int_eq(add(seen, 4, 1, 500 - OTOK_DAY_US), OTOK_SEEN_NEW);
-    ck_assert_int_eq(add(seen, 1, 900, 0), OTOK_SEEN_BEFORE);
+    ck_assert_int_eq(add(seen, 1, 900, 0), OTOK_SEEN_UNKNOWN);
     otok_seen_free(seen);
 }
 END_TEST
@@ -219,7 +229,7 @@ START_TEST(extreme_times)
     ck_assert_int_eq(add(seen, 1, INT64_MAX, INT64_MIN), OTOK_SEEN_BEFORE);
     ck_assert_int_eq(add(seen, 2, INT64_MIN + 1, INT64_MIN), OTOK_SEEN_NEW);
     ck_assert_int_eq(add(seen, 3, 0, 0), OTOK_SEEN_NEW);
-    ck_assert_int_eq(add(seen, 2, INT64_MIN + 1, INT64_MIN), OTOK_SEEN_BEFORE);
+    ck_assert_int_eq(add(seen, 2, INT64_MIN + 1, INT64_MIN), OTOK_SEEN_UNKNOWN);
     otok_seen_free(seen);
 }
 END_TEST
@@ -229,13 +239,13 @@ START_TEST(memory_is_taken_by_the_first_and_its_lack_is_full)
 {
     otok_seen *seen = (otok_seen *)&calls;
     fail_at = 0;
-    test_assert_code(OTOK_E_NOMEM, otok_seen_new(10, &seen, NULL));
+    test_assert_code(OTOK_E_NOMEM, otok_seen_new(10, 1, &seen, NULL));
     ck_assert_ptr_null(seen);
-    test_assert_code(OTOK_E_INVALID, otok_seen_new(SIZE_MAX, &seen, NULL));
+    test_assert_code(OTOK_E_INVALID, otok_seen_new(SIZE_MAX, 1, &seen, NULL));
     calls = 0;
     seen = new_seen(10);
     ck_assert_int_eq(calls, 1);
-    for (long n = 0; n < 3; n++) {
+    for (long n = 0; n < 4; n++) {
         fail_at = n;
         ck_assert_int_eq(add(seen, 1, 1, 0), OTOK_SEEN_FULL);
     }
@@ -283,8 +293,116 @@ START_TEST(of_eight_threads_each_is_new_to_one)
 }
 END_TEST
 
+/* ---- shares ---- */
+
+enum { PLACES = 25700, USER_MOST = PLACES / 257, CLIENT_MOST = PLACES / 2 };
+
+/* As many as one user of a client gets in, the first at `n`; each may be one more than its part, for what it held before counts. */
+static uint32_t flood(otok_seen *seen, uint64_t user, uint64_t client, uint32_t n, int64_t now_us)
+{
+    uint32_t added = 0;
+    const otok_seen_by by = {user, client};
+    while (add_of(seen, &by, n + added, now_us + MINUTE_US, now_us) == OTOK_SEEN_NEW)
+        added++;
+    return added;
+}
+
+/* P3: one user, with as many clients, sessions and keys as he likes, takes a 257th, and refuses himself only. */
+START_TEST(user_who_floods_refuses_himself_only)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = 0;
+    for (uint64_t client = 1; client <= 50; client++)
+        n += flood(seen, 1000, client, n, 0);
+    ck_assert_uint_ge(n, USER_MOST);
+    ck_assert_uint_le(n, USER_MOST + 1);
+    for (uint64_t client = 1; client <= 50; client++) {
+        ck_assert_int_eq(add_of(seen, &(otok_seen_by){1000, client}, n, 1, 0), OTOK_SEEN_FULL);
+        ck_assert_int_eq(add_of(seen, &(otok_seen_by){2000 + client, client}, n++, 1, 0), OTOK_SEEN_NEW);
+    }
+    /* As his are over he has his share again. */
+    ck_assert_uint_ge(flood(seen, 1000, 1, n, MINUTE_US + 1), USER_MOST);
+    otok_seen_free(seen);
+}
+END_TEST
+
+/* P3: one client, with as many users as it likes, takes half; each that comes later half of what is left. */
+START_TEST(client_that_floods_leaves_as_much_as_it_takes)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = 0, taken[3] = {0};
+    for (uint64_t client = 0; client < 3; client++) {
+        for (uint64_t user = 0; user < 500; user++)
+            taken[client] += flood(seen, 100000 * (client + 1) + user, client + 1, n + taken[client], 0);
+        n += taken[client];
+    }
+    ck_assert_uint_ge(taken[0], CLIENT_MOST);
+    ck_assert_uint_le(taken[0], CLIENT_MOST + 1);
+    ck_assert_uint_le(taken[1], CLIENT_MOST / 2 + 1);
+    ck_assert_uint_le(taken[2], CLIENT_MOST / 4 + 1);
+    for (uint64_t client = 4; client < 30; client++)
+        ck_assert_uint_gt(flood(seen, 7000 + client, client, n += 100, 0), 0);
+    otok_seen_free(seen);
+}
+END_TEST
+
+/* P3: with hundreds who flood from accounts and clients of their own, who holds nothing still finds a place. */
+START_TEST(newcomer_finds_a_place_whoever_floods)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = 0;
+    for (uint64_t i = 0; i < 300; i++) {
+        n += flood(seen, 1000 + i, 1000000 + i, n, 0);
+        ck_assert_int_eq(add_of(seen, &(otok_seen_by){50000 + i, 60000 + i}, n++, MINUTE_US, 0), OTOK_SEEN_NEW);
+    }
+    ck_assert_uint_lt(n, PLACES);
+    otok_seen_free(seen);
+}
+END_TEST
+
+/* P3: what is given back is what was charged: shares are whole again after many times their size, whoever it was. */
+START_TEST(shares_are_given_back_exactly)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = 0, random = 1;
+    int64_t now_us = 0;
+    for (int step = 0; step < 100000; step++) {
+        random = random * 1664525U + 1013904223U;
+        const otok_seen_by by = {1 + (random >> 8) % 40, 1 + (random >> 16) % 40}; /* some are both: as names go */
+        now_us += random >> 30;
+        ck_assert_int_ne(add_of(seen, &by, n++, now_us + (random >> 12) % 3000, now_us), OTOK_SEEN_BEFORE);
+    }
+    now_us += MINUTE_US;
+    for (uint64_t user = 1; user <= 40; user++) {
+        uint32_t mine = flood(seen, user, 100 + user, n, now_us);
+        ck_assert_uint_ge(mine, USER_MOST);
+        ck_assert_uint_le(mine, USER_MOST + 1);
+        n += mine;
+        now_us += MINUTE_US + 1;
+    }
+    otok_seen_free(seen);
+}
+END_TEST
+
+/* P3: one whose share is held by times far ahead, when the clock is set right, has it again. */
+START_TEST(share_is_not_held_by_a_clock_that_ran_ahead)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = flood(seen, 1, 2, 0, 10 * YEAR_US);
+    ck_assert_uint_ge(n, USER_MOST);
+    ck_assert_uint_ge(flood(seen, 1, 2, n, 0), USER_MOST);
+    ck_assert_int_eq(add_of(seen, &(otok_seen_by){3, 4}, 0, 10 * YEAR_US + MINUTE_US, 10 * YEAR_US), OTOK_SEEN_UNKNOWN);
+    otok_seen_free(seen);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+    tcase_add_test(tcase, user_who_floods_refuses_himself_only);
+    tcase_add_test(tcase, client_that_floods_leaves_as_much_as_it_takes);
+    tcase_add_test(tcase, newcomer_finds_a_place_whoever_floods);
+    tcase_add_test(tcase, shares_are_given_back_exactly);
+    tcase_add_test(tcase, share_is_not_held_by_a_clock_that_ran_ahead);
     tcase_add_test(tcase, the_second_time_it_was_seen_before);
     tcase_add_test(tcase, digests_that_differ_in_one_bit_are_two);
     tcase_add_test(tcase, full_while_all_are_good_and_room_as_each_is_over);

@@ -243,15 +243,15 @@ static otok_pkey *published_key(const test_fixture *f, const char *kid)
 
 static void expect_verifies(const test_fixture *f, const char *token, int32_t algorithm)
 {
-    otok_jwt *jwt = NULL;
-    test_assert_code(OTOK_OK, otok_jwt_parse(token, strlen(token), &jwt, NULL));
+    otok_jws *jwt = NULL;
+    test_assert_code(OTOK_OK, otok_jws_parse(token, strlen(token), &jwt, NULL));
     ck_assert_str_eq(otok_json_text(jwt->header, "alg"), otok_algorithm_name(algorithm));
     ck_assert_str_eq(otok_json_text(jwt->header, "kid"), signer.kid);
     otok_pkey *key = published_key(f, signer.kid);
     ck_assert(!otok_pkey_is_private(key));
-    test_assert_code(OTOK_OK, otok_jwt_verify(jwt, token, key, NULL));
+    test_assert_code(OTOK_OK, otok_jws_verify(jwt, token, key, NULL));
     otok_pkey_free(key);
-    otok_jwt_free(jwt);
+    otok_jws_free(jwt);
 }
 
 static const int32_t algorithms[] = {OTOK_ALG_ES256, OTOK_ALG_RS256, OTOK_ALG_EDDSA, OTOK_ALG_PS256};

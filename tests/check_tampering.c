@@ -233,11 +233,11 @@ END_TEST
 static void assert_same_grant(const char *access_token, const char *subject)
 {
     otok_error err;
-    otok_jwt *jwt = NULL;
-    test_assert_code(OTOK_OK, otok_jwt_parse(access_token, strlen(access_token), &jwt, &err));
+    otok_jws *jwt = NULL;
+    test_assert_code(OTOK_OK, otok_jws_parse(access_token, strlen(access_token), &jwt, &err));
     ck_assert_pstr_eq(otok_json_text(jwt->payload, "sub"), subject);
     ck_assert_pstr_eq(otok_json_text(jwt->payload, "client_id"), "phone");
-    otok_jwt_free(jwt);
+    otok_jws_free(jwt);
 }
 
 /* K7: each bit of the body: refused, or (label, last IP and user agent are not sealed) the same grant as before */

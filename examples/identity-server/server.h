@@ -2,19 +2,28 @@
  * server.h - what the files of this server share; to be read from top to bottom, then each file by itself:
  *
  *     main.c       options, start, stop, and what is done every second
- *     directory.c  users, clients and scopes, from a JSON file
+ *     directory.c  users, clients and scopes; directory_read.c: from a JSON file; password.c: what they know
  *     callbacks.c  what the library asks and tells this host: policies, veto, claims, events
- *     http.c       requests and answers, on libmicrohttpd; the table of routes is routes.c
+ *     http.c       requests, on libmicrohttpd; answer.c the answers, guard.c who may come and post, listen.c the socket
+ *     routes.c     every address, who may come there, and who answers
  *     html.c       pages, in which nothing is forgotten to be escaped
  *     seal.c       texts that browsers keep for us: sealed, so that they are ours when they come back
  *     browser.c    who is logged in; the login page
- *     authorize.c  authorization endpoint and consent page; the code
- *     token.c      client authentication; the token endpoint and its grants; revocation, introspection
+ *     throttle.c   who has failed too often
+ *     authorize.c  authorization endpoint; authorize_check.c: what can be wrong with a request
+ *     consent.c    the consent page
+ *     code.c       the authorization code
+ *     client_auth.c which client asks; revocation, introspection
+ *     token.c      the token endpoint and its grants
+ *     issue.c      what an approval is worth: tokens; offline access and consent at the grants without a page
  *     device.c     the device grant (RFC 8628)
  *     discovery.c  metadata, JWKS, UserInfo
- *     logout.c     RP-initiated logout, and back-channel logout of clients
+ *     logout.c     RP-initiated logout
+ *     backchannel.c tells clients of logouts, by a thread of its own
+ *     agent.c      "Firefox on Linux"
+ *     console.c    what the next two share: how a session is shown
  *     account.c    the user's page: applications and devices
- *     admin.c      the administrator's pages
+ *     admin.c      the administrator's pages; also admin_client.c, admin_user.c, admin_end.c
  *     activity.c   the last minutes, for those pages: counters and events
  *
  * All that must outlive a restart is in the library's store: offline sessions, consents, and the logins of browsers too, which are
@@ -47,14 +56,15 @@ void text_free(text *t); /* wipes it, and makes it empty */
  * Adds by a format, in which only these are known, and everything else is a bug that ends in a failed text:
  *
  *     %s  const char *, escaped for HTML: text and attributes in double quotes; NULL is empty
- *     %u  const char *, percent-encoded for a part of a URL
+ *     %u  const char *, percent-encoded for a part of a URL: a value of a query, or a name in a path
  *     %h  const char *, as it is: HTML of our own making
  *     %d  int64_t
  *     %%
  */
 void html(text *out, const char *format, ...);
 
-void text_add(text *out, const char *plain); /* as it is */
+void text_add(text *out, const char *plain);               /* as it is */
+void text_append(text *out, const void *data, size_t len); /* bytes, as they are */
 
 /* "3 minutes ago", with the exact time as a title: <time datetime="2026-...Z" title="...">. `us` 0: "never"; OTOK_UNLIMITED: "no limit" */
 void html_time(text *out, int64_t us, int64_t now_us);
@@ -75,11 +85,15 @@ typedef struct scope {
 } scope;
 
 typedef struct client {
-    const char *id, *name, *home;   /* home: URL, may be NULL */
-    const char *secret;             /* base64url of its SHA-256; NULL: a public client */
-    bool is_native;                 /* application_type */
-    bool is_resource_server;        /* may introspect; no grants */
-    bool must_consent;              /* its users are asked, and what they allow is checked at every refresh */
+    const char *id, *name, *home; /* home: URL, may be NULL */
+    const char *secret;           /* base64url of its SHA-256; NULL: a public client */
+    bool is_native;               /* application_type */
+    bool is_resource_server;      /* may introspect; no grants */
+    /*
+     * Its users are asked, and what they allow is checked whenever a token is used: so a grant without a consent page, by password or
+     * client credentials, saves a consent of its own.
+     */
+    bool must_consent;
     const char *const *grant_types; /* these are NULL-terminated */
     const char *const *
         redirect_uris; /* of a native client http://127.0.0.1/x and http://[::1]/x match with any port (RFC 8252 7.3) */
@@ -142,6 +156,7 @@ typedef struct server {
     activity *activity;
     devices *devices;
     notices *notices;
+    bool behind_proxy; /* which tells in X-Forwarded-For where requests come from */
 } server;
 
 int64_t now_us(void);
@@ -168,7 +183,7 @@ typedef struct request {
     server *server;
     void *connection;        /* of libmicrohttpd */
     const char *method;      /* "GET", "POST" */
-    const char *path;        /* decoded: "/admin/clients/photos" */
+    const char *path;        /* decoded, without control characters: "/admin/clients/photos" */
     const char *rest;        /* what stands behind the route's path: "photos" */
     const char *url;         /* path and query, as they came */
     otok_form *query, *form; /* form: of a POST of that content type.  NULL: none, or bad, which http.c has answered */
@@ -189,16 +204,23 @@ void request_as_http(const request *r, const char *path, otok_http_request *out,
 
 /* The answer: one of these, once. */
 void answer_page(request *r, int status, const char *title,
-                 text *body);                                  /* in the layout of this server; frees the text */
-void answer_json(request *r, int status, text *body);          /* no-store; frees the text */
-void answer_see_other(request *r, const char *url);            /* 303 */
-void answer_library(request *r, otok_http_response *response); /* frees it */
+                 text *body);                         /* in the layout of this server; frees the text */
+void answer_json(request *r, int status, text *body); /* no-store; frees the text */
+void answer_text(request *r, int status, const char *type, text *body); /* of that content type; frees the text */
+void answer_see_other(request *r, const char *url);                     /* 303 */
+void answer_library(request *r, otok_http_response *response);          /* frees it */
 void answer_problem(request *r, int status, const char *title, const char *what); /* a page that says so */
 void answer_failure(request *r, const otok_error *err); /* the same, of a call of the library; and says it on stderr */
 void answer_oauth_error(request *r, int status, const char *error,
                         const char *description); /* JSON, RFC 6749 section 5.2 */
 
-/* Before the answer.  A cookie has the prefix __Host-, is Secure, HttpOnly and SameSite=Lax.  `value` NULL: it is removed. */
+/* Before the answer: a header field, in the place of one of that name that every answer has. */
+void answer_header(request *r, const char *name, const char *value);
+
+/*
+ * Before the answer.  A cookie is Secure, HttpOnly and SameSite=Lax, and has the prefix __Host-, which is not in `name`: "login" is the
+ * cookie __Host-login.  `value` NULL: it is removed; max_age_s 0: it ends with the browser.
+ */
 void answer_cookie(request *r, const char *name, const char *value, int64_t max_age_s);
 char *request_cookie(const request *r, const char *name); /* freed with free(); NULL: none */
 void answer_may_post_to(request *r,
@@ -207,15 +229,20 @@ void answer_may_post_to(request *r,
 /* A hidden field that every <form method="post"> of a page needs. */
 void html_csrf(const request *r, text *out);
 
-struct server_http; /* a daemon that listens */
-struct server_http *http_start(server *s, const char *address, uint16_t port, unsigned threads, const char *certificate,
-                               const char *key); /* PEM files; NULL: plain HTTP.  NULL: said on stderr */
-uint16_t http_port(const struct server_http *http);
-void http_stop(struct server_http *http);
+/* A socket that listens on "127.0.0.1:8080" or "[::1]:8080"; port 0: a free one, told in `*port`.  -1: said on stderr. */
+int http_listen(const char *where, uint16_t *port);
+
+struct http; /* answers what comes to that socket, which it closes at the end */
+struct http *http_start(server *s, int socket, unsigned threads, const char *certificate,
+                        const char *key); /* PEM files; NULL: plain HTTP.  NULL: said on stderr */
+void http_stop(struct http *http);
 
 /* ------------------------------------------------------------------------------------------------------------ routes.c */
 
-/* Who may come here.  http.c sees to it: a POST of a browser has a good CSRF token and no foreign Origin. */
+/*
+ * Who may come here.  http.c sees to it: a POST of a browser has a good CSRF token and no foreign Origin.  Clients may send browsers to
+ * /authorize and /logout by a POST too, which has no such token: it is sent on as the GET that it might have been, and nothing else.
+ */
 enum {
     ROUTE_API,     /* programs: no cookies, no CSRF token */
     ROUTE_BROWSER, /* anybody with a browser */
@@ -230,6 +257,16 @@ typedef struct route {
 } route;
 
 extern const route routes[]; /* ends with a method NULL */
+
+/* ---------------------------------------------------------------------------------------------------------- throttle.c */
+
+/*
+ * Guesses, in the last 5 minutes: whether `who`, a name or an IP address, has failed less than `limit` times at `what`; that it failed
+ * again; and that all is forgotten, since it succeeded.
+ */
+bool throttle_is_open(const char *what, const char *who, unsigned limit);
+void throttle_failed(const char *what, const char *who);
+void throttle_forget(const char *what, const char *who);
 
 /* ----------------------------------------------------------------------------------------------------------- browser.c */
 
@@ -258,8 +295,15 @@ void do_login(request *r);   /* POST */
 void show_home(request *r);  /* GET /: what this is, and where to go */
 void show_style(request *r); /* GET /style.css */
 
-void show_authorize(request *r); /* GET /authorize; also POST, with the user's answer (OpenID Connect Core 3.1.2.1) */
-void do_consent(request *r);     /* POST /consent?... : the query is that of /authorize, whole */
+extern const unsigned char style_css[]; /* that file, put into the program when it is built */
+extern const size_t style_css_len;
+
+void show_authorize(
+    request *r);             /* GET /authorize, and POST (OpenID Connect Core 3.1.2.1): http.c makes a GET of that */
+void do_consent(request *r); /* POST /consent?... : the query is that of /authorize, whole */
+
+/* The client of an authorization request, and where its browser goes in the end; NULL: there is no such client, or not this URI. */
+const client *authorize_client(const server *s, const otok_form *query, const char **redirect_uri);
 
 /* What a code, or a device code, is worth once its user has agreed; to be issued for. */
 typedef struct approval {
@@ -268,15 +312,21 @@ typedef struct approval {
     const char *scope;              /* granted; may lack offline_access */
     const char *sid, *nonce, *code; /* nonce may be NULL; code: for once_key; NULL: of a grant that has none */
     int64_t auth_time_us;
-    int32_t grant_type; /* OTOK_GRANT_... */
-    const char *label;  /* of the device; may be NULL */
-    const char *amr;    /* "pwd" */
+    int32_t grant_type;   /* OTOK_GRANT_... */
+    const char *label;    /* of the device; may be NULL */
+    const char *amr;      /* "pwd"; NULL: nobody was there */
+    const char *dpop_jkt; /* the proof must be of this key (RFC 9449 section 10); NULL: of any */
 } approval;
 
-/* A list of permissions, and a form's two buttons, as consent and device page show them. */
+/* An approval's subject; without a user, by client credentials, it is that of the client itself. */
+#define SERVICE_SUBJECT "service:"
+enum { SUBJECT_ROOM = 272 };
+const char *subject_of(const approval *a, char out[SUBJECT_ROOM]);
+
+/* A list of permissions, as consent and device page show them. */
 void html_permissions(const request *r, const client *c, const char *scopes, text *out);
 
-/* token.c: answers with tokens for an approval: offline where the scope has offline_access, else bound to the login, else, where the client
+/* issue.c: answers with tokens for an approval: offline where the scope has offline_access, else bound to the login, else, where the client
  * has no refresh grant, without a refresh token. */
 void answer_tokens(request *r, const otok_http_request *http, const approval *a);
 
@@ -290,28 +340,55 @@ bool code_open(const request *r, const client *c, const char *code, const char *
 void do_token(request *r);      /* POST /token */
 void do_revoke(request *r);     /* POST /revoke */
 void do_introspect(request *r); /* POST /introspect */
-const client *client_of(request *r,
-                        const otok_form *form); /* authenticated, or public; NULL: answered with invalid_client */
+
+/* The client that asks, authenticated or public; NULL: answered. */
+const client *client_of(request *r, const otok_form *form);
+
+/* The same for a POST with a form, and the request for the library's endpoint at that path, with this client; `dpop`: room for 2. */
+const client *client_asks(request *r, const char *path, otok_http_request *http, const char **dpop);
+
+/* JSON, as the library's endpoints refuse: OTOK_E_... */
+void answer_refusal(request *r, int code, const char *description);
+
+/* What a call of one of these endpoints came to: its response, or its failure. */
+void answer_endpoint(request *r, int code, otok_http_response *response, const otok_error *err);
+
+/*
+ * The scopes, of those that a client may ask for, that are granted to it by a grant without a page, or with one whose user has just agreed:
+ * freed with free().  OTOK_E_SCOPE: none, and `err` says why.
+ */
+int scope_granted(const client *c, const user *u, const char *asked, int32_t grant_type, char **granted,
+                  otok_error *err);
+
+/* Adds to what a subject has allowed a client. */
+int consent_add(server *s, const char *subject, const client *c, const char *granted, otok_error *err);
+
+/* "Firefox on Linux", or the name that a program gives itself; NULL: it tells nothing. */
+enum { AGENT_NAME = 64 };
+const char *agent_name(const char *user_agent, char out[AGENT_NAME]);
 
 devices *devices_new(void);
-void devices_free(devices *d);
+void devices_free(devices *all);
 void do_device_authorization(request *r);                                         /* POST /device_authorization */
 void show_device(request *r);                                                     /* GET /device?user_code= */
 void do_device(request *r);                                                       /* POST */
 void do_device_token(request *r, const client *c, const otok_http_request *http); /* the token endpoint's part */
 
+struct cJSON;
+void answer_object(request *r, int status, struct cJSON *object); /* as JSON; frees it */
 void show_metadata(request *r); /* GET /.well-known/openid-configuration, and oauth-authorization-server */
 void show_jwks(request *r);     /* GET /jwks */
 void show_userinfo(request *r); /* GET and POST /userinfo */
 
 notices *notices_start(
     server *s); /* a thread that tells clients of logouts, on libcurl; tries 3 times, holds 1000 at most */
-void notices_stop(notices *n);
+void notices_stop(notices *all);
 void notices_logout(server *s, const user *u, const char *sid,
                     bool revoke_offline_access); /* to every client that has the user's sessions;
                                                                                  sid NULL: all logins */
-void show_end_session(request *r); /* GET and POST /logout (RP-Initiated Logout 1.0), asks where it must */
-void do_end_session(request *r);   /* POST /logout/confirm */
+void show_end_session(
+    request *r);                 /* GET and POST /logout (RP-Initiated Logout 1.0): as /authorize; asks where it must */
+void do_end_session(request *r); /* POST /logout/confirm */
 
 void show_account(request *r);           /* GET /account */
 void do_account_revoke(request *r);      /* POST /account/sessions/: one */
@@ -322,7 +399,7 @@ void show_admin_client(request *r); /* GET /admin/clients/: its sessions, page b
 void show_admin_user(request *r);   /* GET /admin/users/: consents and sessions */
 void do_admin_revoke(request *r);   /* POST /admin/sessions/ */
 void do_admin_consent(request *r);  /* POST /admin/consents: user and client */
-void do_admin_cutoff(request *r);   /* POST /admin/cutoffs: of realm, client or user; asks before the realm's */
+void do_admin_cutoff(request *r);   /* POST /admin/cutoffs: of realm, client or user; asks first */
 void show_metrics(request *r);      /* GET /metrics: OpenMetrics, for this machine only */
 
 /* ---------------------------------------------------------------------------------------------------------- activity.c */
@@ -333,6 +410,7 @@ activity *activity_new(void);
 void activity_free(activity *a);
 void activity_event(activity *a, const otok_event *event);           /* from the callback: any thread */
 void activity_second(activity *a, const otok_stats *stats);          /* once a second */
-void html_activity(activity *a, const otok_stats *stats, text *out); /* counters, plot (SVG), and the last events */
+void html_activity(activity *a, const otok_stats *stats, text *out); /* plot (SVG) and counters */
+void html_events(activity *a, text *out);                            /* the last ones */
 
 #endif

@@ -14,6 +14,7 @@
  *     7  refresh                                  14  outbox and counters
  *                                                 15  endpoints
  *                                                 16  for what the host answers itself
+ *                                                 17  moving, checking and backing up stores
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
@@ -776,10 +777,11 @@ typedef struct otok_grant {
     const char *once_key;
     /*
      * OTOK_OFF: no refresh token is handed out, and the session lives as long as its first access token: a plain login, or client
-     * credentials (RFC 6749 section 4.4.3), whose tokens can be introspected and revoked like all others.
+     * credentials (RFC 6749 section 4.4.3), whose tokens can be introspected and revoked like all others.  It does not count for
+     * policy.session_limit.
      */
-    int32_t refresh_token;
-    int32_t unused; /* 0 */
+    int32_t refresh_token; /* OTOK_DEFAULT, OTOK_ON, OTOK_OFF */
+    int32_t unused;        /* 0 */
 } otok_grant;
 
 void otok_grant_init(otok_grant *grant, size_t size);
@@ -796,7 +798,7 @@ enum {
 /* Wiped and freed with otok_tokens_free(). */
 typedef struct otok_tokens {
     size_t size;
-    const char *offline_token; /* the refresh token: 85 characters */
+    const char *offline_token; /* the refresh token: 85 characters; NULL where grant.refresh_token is off */
     const char *access_token;  /* RFC 9068; NULL when the policy has it off */
     const char *id_token;      /* NULL unless `openid` is in scope */
     const char *scope;         /* of the access token */
@@ -1301,7 +1303,8 @@ int otok_endpoint_metadata(otok_service *service, const otok_metadata *metadata,
 
 /*
  * application/x-www-form-urlencoded, a body or a query, read as strictly as the endpoints read theirs: at most 64 KiB and 64
- * parameters; bad escapes, NUL, bad UTF-8, and a name that is there twice (but `resource`, RFC 8707) are OTOK_E_INVALID.
+ * parameters; bad escapes, NUL, bad UTF-8, and a name that is there twice (but `resource`, RFC 8707) are OTOK_E_INVALID.  Names and
+ * values may have other control characters in them: who does not know a parameter ignores it (RFC 6749 section 3.2).
  */
 typedef struct otok_form otok_form;
 
@@ -1312,7 +1315,7 @@ void otok_form_free(otok_form *form);
 /* A parameter's value, NULL when it is not there or empty (RFC 6749 section 3.1).  Since 0.1. */
 const char *otok_form_get(const otok_form *form, const char *name);
 
-/* Every parameter, in the order in which they came; NULL behind the last.  Since 0.1. */
+/* Every parameter, in the order in which they came, without a value as ""; NULL behind the last.  Since 0.1. */
 size_t otok_form_count(const otok_form *form);
 const char *otok_form_name(const otok_form *form, size_t i);
 const char *otok_form_value(const otok_form *form, size_t i);
@@ -1322,16 +1325,18 @@ const char *otok_form_value(const otok_form *form, size_t i);
  * token request for it as otok_endpoint_token() would: with the tokens, or with the error.
  *
  * Of `grant`, client_id may be NULL: that of the request, which must be the same otherwise; client_type and peer are the
- * request's.  A DPoP proof is verified, and binds: the session of a public client to its key, the access token of a
- * confidential one.  A certificate does so where grant->binding says it.  Returns as otok_endpoint_token().  Since 0.1.
+ * request's, but where grant->peer has a jkt, the proof must be of that key (dpop_jkt, RFC 9449 section 10).  A DPoP proof is
+ * verified, and binds: the session of a public client to its key, the access token of a confidential one.  A certificate does so
+ * where grant->binding says it.  The request is read once more, as otok_endpoint_token() reads it; a grant that otok_issue() calls
+ * OTOK_E_INVALID is the host's mistake, and a 500.  Returns as otok_endpoint_token().  Since 0.1.
  */
 int otok_endpoint_issue(otok_service *service, const otok_http_request *request, const otok_grant *grant,
                         otok_http_response **out, otok_error *err);
 
 /*
  * The answer to a request that the host refuses, with the `error` and status of `code` and this description (may be NULL): say
- * OTOK_E_DENIED, invalid_grant, for a code that is none, or OTOK_E_CLIENT for a wrong secret.  OTOK_E_INVALID, OTOK_E_NOMEM.
- * Since 0.1.
+ * OTOK_E_DENIED, invalid_grant, for a code that is none, or OTOK_E_CLIENT for a wrong secret.  OTOK_E_INVALID (that is no error of
+ * ours, or no UTF-8), OTOK_E_NOMEM.  Since 0.1.
  */
 int otok_endpoint_refuse(int code, const char *description, otok_http_response **out, otok_error *err);
 
@@ -1349,18 +1354,145 @@ int otok_endpoint_resource(otok_service *service, const otok_http_request *reque
 
 /*
  * Signs a statement of the host's with the active signing key (RFC 7515), such as a logout token (OpenID Connect Back-Channel
- * Logout 1.0 section 2.4), an authorization response or signed user info: `claims` is a JSON object of at most 64 KiB, whose members
- * go in as they are written behind `iss`, which is the service's issuer and must not be among them.  `typ` goes into the header
- * (RFC 8725 section 3.11): at most 64 characters of a media type, "logout+jwt", say.  Freed with otok_string_free().  OTOK_E_INVALID, OTOK_E_CRYPTO, OTOK_E_CALLBACK (an external key), OTOK_E_NOMEM.  Since 0.1.
+ * Logout 1.0 section 2.4), an authorization response or signed user info: `claims` is a JSON object, whose members go in as they
+ * are written behind `iss`, which is the service's issuer and must not be among them; at most 64 KiB with it.  `typ` goes into
+ * the header (RFC 8725 section 3.11): at most 64 characters of a media type, "logout+jwt", say.  Freed with otok_string_free().
+ * OTOK_E_INVALID, OTOK_E_CRYPTO, OTOK_E_CALLBACK (an external key), OTOK_E_NOMEM.  Since 0.1.
  */
 int otok_jwt_sign(otok_service *service, const char *typ, const char *claims, char **out, otok_error *err);
 
 /*
- * The claims of a JWT that this service signed and that has this `typ`: "JWT" for ID tokens, such as an id_token_hint.  Whether it has
- * expired is the caller's to look at: a hint may have (OpenID Connect RP-Initiated Logout 1.0 section 2).  Freed with
- * otok_string_free().  OTOK_E_TOKEN_INVALID, OTOK_E_INVALID, OTOK_E_NOMEM.  Since 0.1.
+ * The claims of a JWT that this service signed and that has this `typ`: "JWT" for ID tokens, such as an id_token_hint.  Whether it
+ * has expired is the caller's to look at: a hint may have (OpenID Connect RP-Initiated Logout 1.0 section 2).  Freed with
+ * otok_string_free().  OTOK_E_TOKEN_INVALID, OTOK_E_INVALID, OTOK_E_CRYPTO, OTOK_E_IO (its key is not known, and the keyring's
+ * file cannot be read), OTOK_E_NOMEM.  Since 0.1.
  */
 int otok_jwt_verify(otok_service *service, const char *jwt, const char *typ, char **claims, otok_error *err);
+
+/* ========================================================================  17  moving, checking and backing up stores */
+
+/* How a long call is watched. */
+typedef struct otok_watch {
+    size_t size;
+    void *user; /* handed to both */
+    /* Every thousand records or so; `total` 0: not known.  0 goes on; anything else ends the call, OTOK_E_CALLBACK; what was done stays. */
+    int (*progress)(void *user, uint64_t done, uint64_t total);
+    /* What a check finds, one sentence each, without secrets; `mended`: 1 when it was repaired. */
+    void (*finding)(void *user, const char *what, int32_t mended);
+} otok_watch;
+
+void otok_watch_init(otok_watch *watch, size_t size);
+
+/*
+ * The records of a store, of all realms and kinds, as JSON lines: a line that says what this is, one record a line in the order
+ * of ids, and a last one with their number and the SHA-256 of all lines before.  They are of use with the keyring only, which is
+ * moved apart; no token can be made of them (K6).
+ *
+ * Memory is flat.  A store may be in use meanwhile, but what changes during the walk may be missed: so a move is an export
+ * and an import while the servers run, and another one, OTOK_IMPORT_MIRROR, when they have been stopped, which has little left to do.
+ */
+typedef struct otok_transfer {
+    size_t size;
+    uint64_t records; /* of the file */
+    uint64_t inserted;
+    uint64_t replaced;
+    uint64_t removed;
+    uint64_t same;
+} otok_transfer;
+
+void otok_transfer_init(otok_transfer *transfer, size_t size);
+
+/* What was exported goes to `write`, in pieces; 0, or the call ends with OTOK_E_CALLBACK.  `watch` and `result` may be NULL.  Since 0.1. */
+int otok_store_export(otok_store *store, int (*write)(void *user, const void *data, size_t len), void *user,
+                      const otok_watch *watch, otok_transfer *result, otok_error *err);
+
+/* What is done with a record that the store has already, in another version. */
+enum {
+    OTOK_IMPORT_ADD = 0,     /* OTOK_E_CONFLICT, and the import ends there */
+    OTOK_IMPORT_REPLACE = 1, /* it is replaced */
+    OTOK_IMPORT_MIRROR = 2   /* it is replaced, and what the file does not have is removed */
+};
+
+typedef struct otok_import {
+    size_t size;
+    /* Required: reads up to `room` bytes; `*len` 0 is the end.  0, or the call ends with OTOK_E_CALLBACK. */
+    int (*read)(void *user, void *data, size_t room, size_t *len);
+    void *user;
+    int32_t mode;    /* OTOK_IMPORT_... */
+    int32_t dry_run; /* 1: reads everything, compares, and writes nothing */
+} otok_import;
+
+void otok_import_init(otok_import *import, size_t size);
+
+/*
+ * Writes exported records into a store, as they are: sessions, cutoffs and consents go on as they were, and nobody is logged
+ * out (S3).  An import that was ended, killed or refused midway is begun again from the start, and finds most done.
+ * OTOK_E_FORMAT (not such a file, damaged, cut off, out of order: the message names the line), OTOK_E_CONFLICT, and the store's.
+ * `watch` and `result` may be NULL.  Since 0.1.
+ */
+int otok_store_import(otok_store *store, const otok_import *import, const otok_watch *watch, otok_transfer *result,
+                      otok_error *err);
+
+typedef struct otok_check {
+    size_t size;
+    uint64_t records;
+    uint64_t sessions;
+    uint64_t index_entries; /* 0: the engine does not show them */
+    uint64_t findings;
+    uint64_t mended;
+    uint64_t bytes;      /* of the store's file; 0: not known */
+    uint64_t bytes_free; /* of those, what can be used again */
+} otok_check;
+
+void otok_check_init(otok_check *check, size_t size);
+
+/*
+ * Whether a store is whole: every record can be read, every index entry has its record, and every record its index entries.
+ * `repair` 1 makes the indexes anew from the records, in one transaction, where they differ; records are never changed.
+ * Findings are no error of the call: `result`, which may be NULL, counts them, and `watch` is told.  OTOK_E_UNSUPPORTED: this
+ * store cannot repair.  It may be in use meanwhile.  Since 0.1.
+ */
+int otok_store_check(otok_store *store, int32_t repair, const otok_watch *watch, otok_check *result, otok_error *err);
+
+/*
+ * Whether the records of a realm are what this library wrote: formats, seals (K7), the index keys and links that their contents
+ * ask for.  Needs the keyring: a session that is sealed under a key that is gone is a finding.  Since 0.1.
+ */
+int otok_service_check(otok_service *service, const otok_watch *watch, otok_check *result, otok_error *err);
+
+/*
+ * A copy of an LMDB store as of one moment, compacted, in a new folder, while it is in use; verified after it was written, and on
+ * stable storage when this returns.  What is left of one that failed is removed.  Without the keyring, which is kept apart.
+ * OTOK_E_INVALID (the folder is there and not empty), OTOK_E_UNSUPPORTED (another engine: back it up by its own means), OTOK_E_FULL,
+ * OTOK_E_IO.  Since 0.1.
+ */
+int otok_store_backup(otok_store *store, const char *directory, const otok_watch *watch, otok_error *err);
+
+/* The names of the realms that a store has sessions of, at most `most` of them, by one walk.  Freed with otok_names_free().  Since 0.1. */
+typedef struct otok_names {
+    size_t size;
+    const char *const *names;
+    size_t count;
+} otok_names;
+
+int otok_store_realms(otok_store *store, size_t most, otok_names **out, otok_error *err);
+void otok_names_free(otok_names *names);
+
+/* What an offline token says of itself; nothing of it is a secret. */
+typedef struct otok_token_info {
+    size_t size;
+    int32_t genuine;   /* 1: its MAC is good, for this realm.  0: nothing of the rest can be believed */
+    int32_t key_state; /* OTOK_KEY_... of the MAC key that it names; 0: not in the keyring */
+    uint32_t token_id; /* of that key */
+    uint32_t generation;
+    int64_t issued_us;   /* when its session was */
+    char session_id[24]; /* 22 characters */
+} otok_token_info;
+
+void otok_token_info_init(otok_token_info *info, size_t size);
+
+/* OTOK_E_TOKEN_INVALID: not of the form of one.  The store is not asked.  Since 0.1. */
+int otok_token_inspect(otok_service *service, const char *token, otok_token_info *info, otok_error *err);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -193,6 +193,12 @@ typedef struct otok_store_vtab {
     int (*scan)(void *self, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err);
     int (*count)(void *self, const otok_index_key *key, uint64_t *out, otok_error *err);
     void (*close)(void *self);
+    /*
+     * For maintenance, and NULL where the engine has nothing of its own: otok_store_check() then walks the records, and neither
+     * repairs nor sees an entry of an index without its record; otok_store_backup() is OTOK_E_UNSUPPORTED.
+     */
+    int (*check)(void *self, int32_t repair, const otok_watch *watch, otok_check *result, otok_error *err);
+    int (*backup)(void *self, const char *directory, const otok_watch *watch, otok_error *err);
 } otok_store_vtab;
 
 /*

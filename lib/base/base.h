@@ -104,6 +104,9 @@ int otok_id_compare(const otok_id *a, const otok_id *b);
 /* Strict UTF-8 (RFC 3629) without control characters (U+0000 to U+001F, U+007F to U+009F). */
 bool otok_text_is_clean(const void *text, size_t len);
 
+/* Strict UTF-8 in which any character may stand but NUL. */
+bool otok_text_is_utf8(const void *text, size_t len);
+
 /* The longest prefix of at most `bound` bytes that does not cut a character in two. */
 size_t otok_text_cut(const void *text, size_t len, size_t bound);
 
@@ -141,6 +144,13 @@ int otok_struct_read(void *out, size_t known, const void *in, size_t least, cons
 /* Zeroes `size` bytes and sets the size member; the body of every otok_x_init(). */
 void otok_struct_init(void *out, size_t size);
 
+/*
+ * A struct of results that the caller lends, or does not (NULL): checked before the work, OTOK_E_INVALID when its size is not set; given
+ * afterwards as much of `from`, of `known` bytes, as it has room for.
+ */
+int otok_struct_lent(const void *out, const char *what, otok_error *err);
+void otok_struct_give(void *out, const void *from, size_t known);
+
 /* ---------------------------------------------------------------------------------------------------- time.c */
 
 #define OTOK_US_PER_S  INT64_C(1000000)
@@ -155,12 +165,25 @@ int64_t otok_clock_monotonic_us(void); /* CLOCK_MONOTONIC, for deadlines */
 typedef struct otok_seen otok_seen;
 
 enum { OTOK_SEEN_SIZE = 16 };
-enum { OTOK_SEEN_NEW = 0, OTOK_SEEN_BEFORE = 1, OTOK_SEEN_FULL = 2 };
+enum {
+    OTOK_SEEN_NEW = 0,
+    OTOK_SEEN_BEFORE = 1,
+    OTOK_SEEN_FULL =
+        2, /* as many of this user, of this client, or of all as there may be are still good; it was not added */
+    OTOK_SEEN_UNKNOWN = 3 /* one of its time may have been let go, for the clock was set back; it was not added */
+};
 
-int otok_seen_new(size_t most, otok_seen **out, otok_error *err);
+/* Who showed it, by digests of their names: of whose shares it takes room. */
+typedef struct otok_seen_by {
+    uint64_t user, client;
+} otok_seen_by;
+
+/* `salt` is secret, and random. */
+int otok_seen_new(size_t most, uint64_t salt, otok_seen **out, otok_error *err);
 void otok_seen_free(otok_seen *seen);
 
-/* Adds it, unless it is there.  FULL: as many as there may be are still good; it was not added. */
-int otok_seen_add(otok_seen *seen, const uint8_t digest[OTOK_SEEN_SIZE], int64_t until_us, int64_t now_us);
+/* Adds it, unless it is there. */
+int otok_seen_add(otok_seen *seen, const uint8_t digest[OTOK_SEEN_SIZE], const otok_seen_by *by, int64_t until_us,
+                  int64_t now_us);
 
 #endif

@@ -26,6 +26,27 @@ int otok_struct_read(void *out, size_t known, const void *in, size_t least, cons
     return OTOK_OK;
 }
 
+int otok_struct_lent(const void *out, const char *what, otok_error *err)
+{
+    size_t size = sizeof size;
+    if (out != NULL)
+        memcpy(&size, out, sizeof size);
+    if (size >= sizeof size && size <= 65536)
+        return OTOK_OK;
+    return otok_fail(err, OTOK_E_INVALID, "%s.size is %zu: call %s_init() first", what, size, what);
+}
+
+void otok_struct_give(void *out, const void *from, size_t known)
+{
+    size_t size;
+    if (out == NULL)
+        return;
+    memcpy(&size, out, sizeof size);
+    if (size > sizeof size)
+        memcpy((uint8_t *)out + sizeof size, (const uint8_t *)from + sizeof size,
+               (size < known ? size : known) - sizeof size);
+}
+
 void otok_struct_init(void *out, size_t size)
 {
     if (out == NULL || size < sizeof size)

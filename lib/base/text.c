@@ -48,6 +48,20 @@ bool otok_text_is_clean(const void *text, size_t len)
     return true;
 }
 
+bool otok_text_is_utf8(const void *text, size_t len)
+{
+    const uint8_t *p = text;
+    while (len > 0) {
+        uint32_t code;
+        size_t n = utf8_char(p, len, &code);
+        if (n == 0 || code == 0)
+            return false;
+        p += n;
+        len -= n;
+    }
+    return true;
+}
+
 size_t otok_text_cut(const void *text, size_t len, size_t bound)
 {
     const uint8_t *p = text;

@@ -24,6 +24,13 @@ int otok_crypto_check(otok_error *err); /* evp.c */
 /* SHA-256 over the concatenation of `n` parts.  OTOK_E_CRYPTO. */
 int otok_sha256(const otok_str *parts, size_t n, uint8_t out[OTOK_SHA256_SIZE], otok_error *err);
 
+/* The same of what comes in pieces; freed with otok_sum_free().  OTOK_E_CRYPTO. */
+typedef struct otok_sum otok_sum;
+int otok_sum_new(otok_sum **out, otok_error *err);
+int otok_sum_add(otok_sum *sum, const void *data, size_t len, otok_error *err);
+int otok_sum_end(otok_sum *sum, uint8_t out[OTOK_SHA256_SIZE], otok_error *err); /* once */
+void otok_sum_free(otok_sum *sum);
+
 int otok_sha512(otok_str data, uint8_t out[OTOK_SHA512_SIZE], otok_error *err);
 
 bool otok_equal_ct(const void *a, const void *b, size_t len); /* constant-time */

@@ -2,9 +2,10 @@
  * form.c - application/x-www-form-urlencoded, taken apart strictly.
  *
  * As the WHATWG URL standard (section 5.1) and RFC 6749 appendix B say, and stricter where both would go on with rubbish: an escape
- * without two digits, a parameter without a name, and what is not UTF-8 without control characters are refused.  Nothing between two
- * `&` is passed over, as that standard says: no reader can take it for something.  Messages give the place of a parameter, never its
- * text: in a broken form a token may stand where a name should.
+ * without two digits, a parameter without a name or with that of another, and what is not UTF-8 are refused.  Nothing between two
+ * `&` is passed over, as that standard says: no reader can take it for something.  Control characters may be in it, for what a server
+ * does not know it has to ignore (RFC 6749 section 3.2); but NUL, behind which a text in C ends.  Messages give the place of a
+ * parameter, never its text: in a broken form a token may stand where a name should.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -46,8 +47,8 @@ static const char *decode(const char *in, size_t len, char *out, size_t *out_len
         }
         out[n++] = c;
     }
-    if (!otok_text_is_clean(out, n))
-        return "is not UTF-8 without control characters";
+    if (!otok_text_is_utf8(out, n))
+        return "is not UTF-8 without NUL";
     out[n] = '\0';
     *out_len = n;
     return NULL;
@@ -100,8 +101,27 @@ static int add_parameters(otok_form *form, const char *in, size_t len, otok_erro
     return OTOK_OK;
 }
 
+/*
+ * RFC 6749 sections 3.1 and 3.2: none more than once, but `resource` (RFC 8707 section 2).  One without a value counts too: those who
+ * read the first and those who read the last must not see different requests.
+ */
+static int check_unique(const otok_form *form, otok_error *err)
+{
+    for (size_t i = 0; i < form->count; i++) {
+        const char *name = form->parameters[i].name;
+        for (size_t j = 0; j < i && strcmp(name, "resource") != 0; j++) {
+            if (strcmp(name, form->parameters[j].name) == 0)
+                return otok_fail(err, OTOK_E_INVALID, "parameters %zu and %zu of the form have the same name", j + 1,
+                                 i + 1);
+        }
+    }
+    return OTOK_OK;
+}
+
 int otok_form_parse(const void *data, size_t len, otok_form **out, otok_error *err)
 {
+    if (out == NULL)
+        return otok_fail(err, OTOK_E_INVALID, "out is required");
     *out = NULL;
     if (len > OTOK_FORM_MAX)
         return otok_fail(err, OTOK_E_INVALID, "the form is longer than %d bytes", OTOK_FORM_MAX);
@@ -113,6 +133,8 @@ int otok_form_parse(const void *data, size_t len, otok_form **out, otok_error *e
         return otok_fail(err, OTOK_E_NOMEM, "out of memory for a form");
     form->size = size;
     int rc = add_parameters(form, data, len, err);
+    if (rc == OTOK_OK)
+        rc = check_unique(form, err);
     if (rc == OTOK_OK)
         *out = form;
     else
@@ -126,17 +148,27 @@ void otok_form_free(otok_form *form)
         otok_wipe_free(form, form->size);
 }
 
+const char *otok_form_get(const otok_form *form, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < otok_form_count(form); i++) {
+        const char *value = form->parameters[i].value;
+        if (value[0] != '\0' && strcmp(form->parameters[i].name, name) == 0)
+            return value;
+    }
+    return NULL;
+}
+
 size_t otok_form_count(const otok_form *form)
 {
-    return form->count;
+    return form != NULL ? form->count : 0;
 }
 
 const char *otok_form_name(const otok_form *form, size_t i)
 {
-    return form->parameters[i].name;
+    return i < otok_form_count(form) ? form->parameters[i].name : NULL;
 }
 
 const char *otok_form_value(const otok_form *form, size_t i)
 {
-    return form->parameters[i].value;
+    return i < otok_form_count(form) ? form->parameters[i].value : NULL;
 }

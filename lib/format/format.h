@@ -66,20 +66,8 @@ void otok_json_add_quoted(otok_buf *buf, otok_str text); /* "text" escaped, no c
 
 /* ---------------------------------------------------------------------------------------------------- form.c */
 
-/*
- * application/x-www-form-urlencoded, strictly: at most 64 KiB and 64 parameters; bad escapes, NUL and bad UTF-8 are refused.  Wiped and
- * freed with otok_form_free().
- */
-typedef struct otok_form otok_form;
-
+/* Bounds of an otok_form, which is public. */
 enum { OTOK_FORM_MAX = 65536, OTOK_FORM_PARAMETERS = 64 };
-
-int otok_form_parse(const void *data, size_t len, otok_form **out, otok_error *err); /* OTOK_E_INVALID */
-void otok_form_free(otok_form *form);
-
-size_t otok_form_count(const otok_form *form);
-const char *otok_form_name(const otok_form *form, size_t i);
-const char *otok_form_value(const otok_form *form, size_t i);
 
 /* ---------------------------------------------------------------------------------------------------- token.c */
 
@@ -147,6 +135,7 @@ typedef struct otok_body {
     int64_t idle_timeout_s, max_lifetime_s; /* 0: the policy's */
     uint8_t grant_type, binding;
     uint8_t kind;                         /* OTOK_SESSION_... */
+    uint8_t refresh_token;                /* OTOK_OFF: none was handed out, and none will be; or 0 */
     uint8_t thumbprint[OTOK_SHA256_SIZE]; /* of a binding to one key or certificate */
     otok_str scope, sub, sid, acr;
     otok_str claims;                     /* the members of a JSON object, without its braces */
@@ -244,34 +233,34 @@ int otok_events_print(const otok_event *events, size_t n, otok_buf *out, otok_er
  */
 int otok_events_parse(otok_str bytes, int (*each)(void *arg, const otok_event *event), void *arg, otok_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- jwt.c */
+/* ---------------------------------------------------------------------------------------------------- jws.c */
 
-/* Makes a JOSE signature; `*len` is the room in, OTOK_SIGNATURE_MAX, the size out.  Of a key here: otok_jwt_sign_pkey. */
-typedef int (*otok_jwt_signer)(void *key, const void *data, size_t data_len, uint8_t *signature, size_t *len,
+/* Makes a JOSE signature; `*len` is the room in, OTOK_SIGNATURE_MAX, the size out.  Of a key here: otok_jws_sign_pkey. */
+typedef int (*otok_jws_signer)(void *key, const void *data, size_t data_len, uint8_t *signature, size_t *len,
                                otok_error *err);
 
 /* Appends header.payload.signature (RFC 7515 compact).  `header` is JSON text, prepared once a key. */
-int otok_jwt_sign(otok_jwt_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
-int otok_jwt_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
+int otok_jws_sign(otok_jws_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
+int otok_jws_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err);
 
-/* A compact JWS taken apart; header and payload are parsed, the signature is not checked.  Freed with otok_jwt_free(). */
-typedef struct otok_jwt {
+/* A compact JWS taken apart; header and payload are parsed, the signature is not checked.  Freed with otok_jws_free(). */
+typedef struct otok_jws {
     otok_json *header;
     otok_json *payload;
     otok_str payload_text; /* as it was signed: JSON; lives as long as the JWT */
     size_t signed_len;     /* of the text that is signed: header.payload */
     uint8_t signature[OTOK_SIGNATURE_MAX];
     size_t signature_len;
-} otok_jwt;
+} otok_jws;
 
 /* More than the largest access token of ours: 64 KiB of claims are 86 KiB of base64url. */
-enum { OTOK_JWT_MAX = 98304 };
+enum { OTOK_JWS_MAX = 98304 };
 
-int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err); /* OTOK_E_TOKEN_INVALID */
+int otok_jws_parse(const char *text, size_t len, otok_jws **out, otok_error *err); /* OTOK_E_TOKEN_INVALID */
 
 /* The algorithm is the key's; the header's `alg` must say the same (RFC 8725 section 3.1), and `crit` must be absent. */
-int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key, otok_error *err);
-void otok_jwt_free(otok_jwt *jwt);
+int otok_jws_verify(const otok_jws *jwt, const char *text, const otok_pkey *key, otok_error *err);
+void otok_jws_free(otok_jws *jwt);
 
 const char *otok_algorithm_name(int32_t algorithm); /* "ES256", ...; NULL */
 int32_t otok_algorithm_of_name(const char *name);   /* OTOK_ALG_...; -1 */
@@ -291,5 +280,24 @@ int otok_cursor_print(const otok_cursor *cursor, otok_str context, uint8_t key_i
 bool otok_cursor_key_id(const char *text, uint8_t *key_id);
 int otok_cursor_parse(const char *text, otok_str context, const otok_mac_key *key, otok_cursor *out,
                       otok_error *err); /* INVALID */
+
+/* ---------------------------------------------------------------------------------------------------- line.c */
+
+/* A record as one line of JSON, with its end.  OTOK_E_FORMAT: a name in it is not text. */
+int otok_line_print(const otok_record *record, otok_buf *out, otok_error *err);
+
+/* A record that was read from a line, over room of its own: large, so not for the stack.  Its names point into the JSON. */
+typedef struct otok_line {
+    otok_record record;
+    otok_index_key keys[OTOK_MAX_KEYS];
+    otok_id links[OTOK_MAX_LINKS];
+    uint8_t head[OTOK_MAX_HEAD];
+    uint8_t body[OTOK_MAX_BODY];
+} otok_line;
+
+/* The longest line: base64url of the largest body, and the rest. */
+enum { OTOK_LINE_MAX = 131072 };
+
+int otok_line_parse(const otok_json *json, otok_line *out, otok_error *err); /* OTOK_E_FORMAT, naming the member */
 
 #endif

@@ -73,6 +73,7 @@ static const otok_field sealed_fields[] = {
     {17, OTOK_FIELD_BYTE, MEMBER(kind)},
     {18, OTOK_FIELD_TEXT, MEMBER(authorization_details)},
     {19, OTOK_FIELD_TEXT, MEMBER(act)},
+    {20, OTOK_FIELD_BYTE, MEMBER(refresh_token)},
 };
 
 /* The tags of what is not sealed begin at 64. */

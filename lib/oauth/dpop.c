@@ -3,8 +3,8 @@
  *
  * A proof is checked from what is cheap to what is not, the signature last.  What is wrong is named, and never shown.
  *
- * Replay is known within this process only, for as long as a proof is good.  Processes that share a realm are covered by the nonce
- * (policy.dpop_nonce): a proof is then good for two minutes at most, whatever the clock of the client says.
+ * Replay is known within this process only, for as long as a proof could be good.  Processes that share a realm are covered by the
+ * nonce (policy.dpop_nonce): a proof is then good for two minutes at most, whatever the clock of the client says.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,7 +14,7 @@
 
 enum { PROOF_MAX = 8192, TEXT_MAX = 256 };
 
-/* How far `iat` may be off where the nonce tells the time. */
+/* How far `iat` may be off where the nonce tells the time, and by any policy: nothing is good for longer. */
 #define LOOSE_US (INT64_C(600) * OTOK_US_PER_S)
 
 static int is_wrong(otok_error *err, const char *what)
@@ -125,7 +125,14 @@ static int read_nonce(const otok_json *payload, char **out, otok_error *err)
     return *out != NULL ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "no memory for a DPoP proof");
 }
 
-/* `ath` says something of an access token, and there is none in a request for one. */
+/* It is of an access token; in a request for one there is none, and nobody looks at it. */
+static void read_ath(const otok_json *payload, char out[OTOK_KID_CHARS + 1])
+{
+    const char *ath = otok_json_text(payload, "ath");
+    if (ath != NULL && strlen(ath) == OTOK_KID_CHARS)
+        memcpy(out, ath, OTOK_KID_CHARS);
+}
+
 static int read_payload(const otok_json *payload, const char *method, const char *uri, otok_proof *out, otok_error *err)
 {
     const char *jti = NULL, *htm = otok_json_text(payload, "htm");
@@ -136,6 +143,7 @@ static int read_payload(const otok_json *payload, const char *method, const char
         return is_wrong(err, "htm is not the method of the request");
     if (!otok_uri_equal(otok_json_text(payload, "htu"), uri))
         return is_wrong(err, "htu is not the URI of the request");
+    read_ath(payload, out->ath);
     rc = read_iat(payload, &out->iat_us, err);
     return rc == OTOK_OK ? read_nonce(payload, &out->nonce, err) : rc;
 }
@@ -157,13 +165,13 @@ static int digest(const otok_json *payload, otok_proof *out, otok_error *err)
     return rc;
 }
 
-static int verify(const otok_jwt *jwt, const char *text, otok_proof *out, otok_error *err)
+static int verify(const otok_jws *jwt, const char *text, otok_proof *out, otok_error *err)
 {
     otok_error why = {0};
     otok_pkey *key;
     int rc = read_key(jwt->header, &key, err);
     if (rc == OTOK_OK)
-        rc = pass_on(otok_jwt_verify(jwt, text, key, &why), &why, err);
+        rc = pass_on(otok_jws_verify(jwt, text, key, &why), &why, err);
     if (rc == OTOK_OK)
         rc = otok_pkey_thumbprint(key, out->jkt, err);
     if (rc == OTOK_OK)
@@ -175,7 +183,7 @@ static int verify(const otok_jwt *jwt, const char *text, otok_proof *out, otok_e
 int otok_proof_read(const char *text, const char *method, const char *uri, otok_proof *out, otok_error *err)
 {
     otok_error why = {0};
-    otok_jwt *jwt = NULL;
+    otok_jws *jwt = NULL;
     *out = (otok_proof){0};
     if (method == NULL || uri == NULL) /* the host's mistake, not the client's */
         return otok_fail(err, OTOK_E_INVALID, "request.%s is required with a DPoP proof",
@@ -183,7 +191,7 @@ int otok_proof_read(const char *text, const char *method, const char *uri, otok_
     size_t len = text != NULL ? strnlen(text, PROOF_MAX + 1) : 0;
     if (len == 0 || len > PROOF_MAX)
         return is_wrong(err, len == 0 ? "it is empty" : "it is longer than 8192 bytes");
-    int rc = pass_on(otok_jwt_parse(text, len, &jwt, &why), &why, err);
+    int rc = pass_on(otok_jws_parse(text, len, &jwt, &why), &why, err);
     if (rc == OTOK_OK)
         rc = check_header(jwt->header, err);
     if (rc == OTOK_OK)
@@ -192,7 +200,7 @@ int otok_proof_read(const char *text, const char *method, const char *uri, otok_
         rc = verify(jwt, text, out, err);
     if (rc != OTOK_OK)
         otok_proof_free(out);
-    otok_jwt_free(jwt);
+    otok_jws_free(jwt);
     return rc;
 }
 
@@ -204,27 +212,44 @@ void otok_proof_free(otok_proof *proof)
     *proof = (otok_proof){0};
 }
 
+int otok_proof_check_ath(const otok_proof *proof, const char *access_token, otok_error *err)
+{
+    uint8_t digest[OTOK_SHA256_SIZE];
+    char ath[OTOK_KID_CHARS];
+    otok_str token = otok_str_of(access_token);
+    int rc = otok_sha256(&token, 1, digest, err);
+    if (rc != OTOK_OK)
+        return rc;
+    otok_base64url(digest, sizeof digest, ath);
+    return otok_equal_ct(ath, proof->ath, sizeof ath) ? OTOK_OK : is_wrong(err, "ath is not of the access token");
+}
+
 /* ---- the nonce ---- */
 
-/* A nonce is good in its slot, in the two that follow, and in the one before, for the clocks of two processes differ. */
+/*
+ * A nonce is the id of a MAC key, a slot of time, and a MAC over both.  It is good in its slot, in the two that follow, and in the one
+ * before, for the clocks of two processes differ.
+ */
 enum {
     SLOT_S = 30,
     SLOTS_BEFORE = 1,
     SLOTS_AFTER = 2,
-    SLOT_SIZE = 8,
+    FRONT_SIZE = 8,
     MAC_SIZE = 16,
-    NONCE_SIZE = SLOT_SIZE + MAC_SIZE
+    NONCE_SIZE = FRONT_SIZE + MAC_SIZE
 };
+
+#define SLOT_MASK UINT64_C(0x00ffffffffffffff)
 
 static uint64_t slot_of(int64_t now_us)
 {
     return now_us > 0 ? (uint64_t)(now_us / (SLOT_S * OTOK_US_PER_S)) : 0;
 }
 
-static int nonce_mac(const otok_realm_key *key, const uint8_t slot[SLOT_SIZE], uint8_t out[MAC_SIZE], otok_error *err)
+static int nonce_mac(const otok_realm_key *key, const uint8_t front[FRONT_SIZE], uint8_t out[MAC_SIZE], otok_error *err)
 {
     uint8_t mac[OTOK_SHA256_SIZE];
-    int rc = otok_mac(key->nonce, &(otok_str){slot, SLOT_SIZE}, 1, mac, err);
+    int rc = otok_mac(key->nonce, &(otok_str){front, FRONT_SIZE}, 1, mac, err);
     if (rc == OTOK_OK)
         memcpy(out, mac, MAC_SIZE);
     otok_wipe(mac, sizeof mac);
@@ -235,8 +260,10 @@ int otok_nonce_print(otok_service *service, int64_t now_us, char out[OTOK_NONCE_
 {
     uint8_t bytes[NONCE_SIZE];
     out[0] = '\0';
+    const otok_realm_key *key = otok_service_now_keys(service)->active;
     otok_put_u64(bytes, slot_of(now_us));
-    int rc = nonce_mac(otok_service_now_keys(service)->active, bytes, bytes + SLOT_SIZE, err);
+    bytes[0] = key->id; /* slots have no use for so many bits */
+    int rc = nonce_mac(key, bytes, bytes + FRONT_SIZE, err);
     if (rc == OTOK_OK) {
         otok_base64url(bytes, sizeof bytes, out);
         out[OTOK_NONCE_CHARS] = '\0';
@@ -249,28 +276,36 @@ static int is_stale(otok_error *err)
     return otok_fail(err, OTOK_E_DPOP_NONCE, "the DPoP proof's nonce is not a fresh one of this server's");
 }
 
-/* Under any MAC key, so that rotating them is not noticed.  `end_us` is the last moment at which it is good. */
+static bool parse_nonce(const char *nonce, uint8_t out[NONCE_SIZE])
+{
+    size_t len = NONCE_SIZE; /* what 32 characters are */
+    return strnlen(nonce, OTOK_NONCE_CHARS + 1) == OTOK_NONCE_CHARS &&
+           otok_unbase64url(nonce, OTOK_NONCE_CHARS, out, &len);
+}
+
+/*
+ * Under any MAC key, also one that another process has made active meanwhile: rotating them is not noticed.  `end_us` is the last
+ * moment at which it is good.
+ */
 static int check_nonce(const otok_service *service, const char *nonce, int64_t now_us, int64_t *end_us, otok_error *err)
 {
     uint8_t bytes[NONCE_SIZE], mac[MAC_SIZE];
-    size_t len = sizeof bytes; /* what 32 characters are */
-    if (strnlen(nonce, OTOK_NONCE_CHARS + 1) != OTOK_NONCE_CHARS ||
-        !otok_unbase64url(nonce, OTOK_NONCE_CHARS, bytes, &len))
+    const otok_realm_key *key;
+    if (!parse_nonce(nonce, bytes))
         return is_stale(err);
-    uint64_t slot = otok_get_u64(bytes), now = slot_of(now_us);
+    uint64_t slot = otok_get_u64(bytes) & SLOT_MASK, now = slot_of(now_us);
     if (slot > now + SLOTS_BEFORE || now > slot + SLOTS_AFTER)
         return is_stale(err);
-    const otok_keys *keys = otok_service_now_keys(service);
-    for (size_t i = 0; i < keys->nrealm; i++) {
-        int rc = nonce_mac(&keys->realm[i], bytes, mac, err);
-        if (rc != OTOK_OK)
-            return rc;
-        if (otok_equal_ct(mac, bytes + SLOT_SIZE, sizeof mac)) {
-            *end_us = otok_seconds_to_us((int64_t)(slot + SLOTS_AFTER + 1) * SLOT_S) - 1;
-            return OTOK_OK;
-        }
-    }
-    return is_stale(err);
+    int rc = otok_service_key(service, bytes[0], &key, err);
+    if (rc == OTOK_OK && key == NULL)
+        return is_stale(err);
+    if (rc == OTOK_OK)
+        rc = nonce_mac(key, bytes, mac, err);
+    if (rc == OTOK_OK && !otok_equal_ct(mac, bytes + FRONT_SIZE, sizeof mac))
+        rc = is_stale(err);
+    if (rc == OTOK_OK)
+        *end_us = otok_seconds_to_us((int64_t)(slot + SLOTS_AFTER + 1) * SLOT_S) - 1;
+    return rc;
 }
 
 bool otok_nonce_is_fresh(otok_service *service, const char *nonce, int64_t now_us)
@@ -285,22 +320,59 @@ bool otok_nonce_is_fresh(otok_service *service, const char *nonce, int64_t now_u
  * Where a nonce is demanded, it is the nonce that tells when a proof was made, and by our clock; so `iat`, by that of the client, may be
  * off by ten minutes (RFC 9449 section 11.1 allows any skew then).  A nonce that is there without need makes nothing looser.
  */
-static int check_iat(const otok_proof *proof, const otok_rules *rules, int64_t now_us, int64_t *end_us, otok_error *err)
+static int check_iat(const otok_proof *proof, const otok_rules *rules, int64_t now_us, otok_error *err)
 {
     int64_t window_us = rules->dpop_window_us;
     if (rules->dpop_nonce && window_us < LOOSE_US)
         window_us = LOOSE_US;
-    *end_us = otok_time_add(proof->iat_us, window_us);
-    if (now_us > *end_us)
+    if (now_us > otok_time_add(proof->iat_us, window_us))
         return is_wrong(err, "iat is too long ago");
     if (otok_time_add(now_us, window_us) < proof->iat_us)
         return is_wrong(err, "iat is in the future");
     return OTOK_OK;
 }
 
-int otok_proof_use(otok_service *service, otok_proof *proof, const otok_rules *rules, int64_t now_us, otok_error *err)
+static int digest_of_name(const char *kind, otok_str name, uint64_t *out, otok_error *err)
 {
-    int64_t nonce_end_us = OTOK_UNLIMITED, end_us = 0;
+    uint8_t sum[OTOK_SHA256_SIZE];
+    const otok_str parts[] = {otok_str_of(kind), name};
+    int rc = otok_sha256(parts, sizeof parts / sizeof parts[0], sum, err);
+    if (rc == OTOK_OK)
+        *out = otok_get_u64(sum);
+    return rc;
+}
+
+/*
+ * Remembered until no policy, however it is changed meanwhile, could have it good: its nonce ends when it ends, and no window is wider
+ * than ten minutes.
+ */
+static int remember(otok_service *service, const otok_proof *proof, const otok_owner *owner, int64_t nonce_end_us,
+                    int64_t now_us, otok_error *err)
+{
+    otok_seen_by by = {0};
+    int64_t until_us = otok_time_add(proof->iat_us, LOOSE_US);
+    int rc = digest_of_name("user:", owner->subject, &by.user, err);
+    if (rc == OTOK_OK)
+        rc = digest_of_name("client:", owner->client, &by.client, err);
+    if (rc != OTOK_OK)
+        return rc;
+    switch (
+        otok_seen_add(service->proofs, proof->digest, &by, nonce_end_us < until_us ? nonce_end_us : until_us, now_us)) {
+    case OTOK_SEEN_NEW:
+        return OTOK_OK;
+    case OTOK_SEEN_BEFORE:
+        return is_wrong(err, "it was used before");
+    case OTOK_SEEN_UNKNOWN:
+        return otok_fail(err, OTOK_E_BUSY, "whether the DPoP proof was used before is not known: a clock was set back");
+    default:
+        return otok_fail(err, OTOK_E_BUSY, "more DPoP proofs of this user or client at once than are remembered");
+    }
+}
+
+int otok_proof_use(otok_service *service, otok_proof *proof, const otok_owner *owner, const otok_rules *rules,
+                   int64_t now_us, otok_error *err)
+{
+    int64_t nonce_end_us = OTOK_UNLIMITED;
     int rc = OTOK_OK;
     if (proof->used)
         return OTOK_OK;
@@ -309,18 +381,9 @@ int otok_proof_use(otok_service *service, otok_proof *proof, const otok_rules *r
     else if (rules->dpop_nonce)
         rc = otok_fail(err, OTOK_E_DPOP_NONCE, "the DPoP proof needs a nonce of this server's");
     if (rc == OTOK_OK)
-        rc = check_iat(proof, rules, now_us, &end_us, err);
-    if (rc != OTOK_OK)
-        return rc;
-    if (nonce_end_us < end_us)
-        end_us = nonce_end_us;
-    switch (otok_seen_add(service->proofs, proof->digest, end_us, now_us)) {
-    case OTOK_SEEN_NEW:
-        proof->used = true;
-        return OTOK_OK;
-    case OTOK_SEEN_BEFORE:
-        return is_wrong(err, "it was used before");
-    default:
-        return otok_fail(err, OTOK_E_BUSY, "more DPoP proofs at once than can be remembered");
-    }
+        rc = check_iat(proof, rules, now_us, err);
+    if (rc == OTOK_OK)
+        rc = remember(service, proof, owner, nonce_end_us, now_us, err);
+    proof->used = rc == OTOK_OK;
+    return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * endpoint.c - a request on its way to an answer: what the token, revocation and introspection endpoints have in common (P1, P2, P3).
+ * endpoint.c - a request on its way to an answer: what all that is answered has in common (P1, P2, P3).
  *
  * Whatever comes is answered: a handler fails with a code, and the answer to that code is made here.
  *
@@ -37,13 +37,14 @@ int otok_exchange_read_proof(otok_exchange *exchange, otok_error *err)
 
 /* The nonce comes first: without one there is nothing to answer with, and so far the proof is not used up.  Who sends one that is not
  * asked for may have a stale one, and is told so too. */
-int otok_exchange_use_proof(otok_exchange *exchange, const otok_rules *rules, int64_t now_us, otok_error *err)
+int otok_exchange_use_proof(otok_exchange *exchange, const otok_owner *owner, const otok_rules *rules, int64_t now_us,
+                            otok_error *err)
 {
     if (!exchange->has_proof)
         return OTOK_OK;
     bool wanted = rules->dpop_nonce || exchange->proof.nonce != NULL;
     int rc = wanted ? otok_nonce_print(exchange->service, now_us, exchange->nonce, err) : OTOK_OK;
-    return rc == OTOK_OK ? otok_proof_use(exchange->service, &exchange->proof, rules, now_us, err) : rc;
+    return rc == OTOK_OK ? otok_proof_use(exchange->service, &exchange->proof, owner, rules, now_us, err) : rc;
 }
 
 static int run(otok_exchange *exchange, const otok_http_request *request, otok_exchange_handler handle,
@@ -65,9 +66,9 @@ static int run(otok_exchange *exchange, const otok_http_request *request, otok_e
 }
 
 int otok_exchange_run(otok_service *service, const otok_http_request *request, otok_exchange_handler handle,
-                      otok_http_response **out, otok_error *err)
+                      const void *beside, otok_http_response **out, otok_error *err)
 {
-    otok_exchange exchange = {.service = service};
+    otok_exchange exchange = {.service = service, .beside = beside};
     otok_http_request own;
     if (service == NULL || request == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required",

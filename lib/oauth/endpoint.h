@@ -13,6 +13,7 @@
 /* One request, and what is to be answered. */
 typedef struct otok_exchange {
     otok_service *service;
+    const void *beside; /* what the host hands in beside the request; NULL: nothing */
     otok_params params;
     otok_proof proof;
     bool has_proof;
@@ -28,7 +29,7 @@ typedef int (*otok_exchange_handler)(otok_exchange *exchange, otok_error *err);
  * is no answer.
  */
 int otok_exchange_run(otok_service *service, const otok_http_request *request, otok_exchange_handler handle,
-                      otok_http_response **out, otok_error *err);
+                      const void *beside, otok_http_response **out, otok_error *err);
 
 /* 200 with this JSON. */
 int otok_exchange_answer(otok_exchange *exchange, const char *json, otok_error *err);
@@ -40,6 +41,7 @@ int otok_exchange_answer(otok_exchange *exchange, const char *json, otok_error *
 int otok_exchange_read_proof(otok_exchange *exchange, otok_error *err);
 
 /* Uses it up, once the token is known to be this client's; with a nonce for the next one where the client needs them. */
-int otok_exchange_use_proof(otok_exchange *exchange, const otok_rules *rules, int64_t now_us, otok_error *err);
+int otok_exchange_use_proof(otok_exchange *exchange, const otok_owner *owner, const otok_rules *rules, int64_t now_us,
+                            otok_error *err);
 
 #endif

@@ -15,7 +15,7 @@ static int handle(otok_exchange *exchange, otok_error *err)
     if (params->client_type == OTOK_CLIENT_PUBLIC) /* which is also what a stranger is taken for */
         return otok_fail(err, OTOK_E_CLIENT, "introspection is for those who have authenticated");
     otok_introspect_request_init(&request, sizeof request);
-    request.token = otok_param(params, "token");
+    request.token = otok_form_get(params->form, "token");
     request.client_id = params->client_id;
     request.client_type = params->client_type;
     request.resource = params->http.resource;
@@ -33,5 +33,5 @@ static int handle(otok_exchange *exchange, otok_error *err)
 int otok_endpoint_introspect(otok_service *service, const otok_http_request *request, otok_http_response **out,
                              otok_error *err)
 {
-    return otok_exchange_run(service, request, handle, out, err);
+    return otok_exchange_run(service, request, handle, NULL, out, err);
 }

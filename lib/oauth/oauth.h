@@ -1,9 +1,9 @@
 /*
  * oauth/oauth.h - what OAuth and OpenID Connect say about requests, above sessions.
  *
- * decide.c decides, over values, without I/O.  token.c, revoke.c and introspect.c are the endpoints, built of endpoint.c (the way from
- * request to answer), params.c (what a form says), dpop.c (proofs of possession) and response.c (what is answered); metadata.c
- * describes them.
+ * decide.c decides, over values, without I/O.  token.c, revoke.c and introspect.c are the endpoints, grant.c answers the grants that
+ * the host has verified; they are built of endpoint.c (the way from request to answer), params.c (what a request says), dpop.c (proofs
+ * of possession) and response.c (what is answered).  resource.c judges calls of protected resources, metadata.c describes the endpoints.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,21 +28,22 @@ typedef struct otok_params {
 } otok_params;
 
 /*
- * Reads a POST with a form: OTOK_E_INVALID (invalid_request) for a wrong content type, a broken form, a parameter that is there twice
- * (but `resource`), or a client_id that is not the authenticated client's; OTOK_E_CLIENT (invalid_client) where nobody asks.
- * OTOK_E_UNSUPPORTED: the method is another (405).
+ * Reads a POST with a form: OTOK_E_INVALID (invalid_request) for a wrong content type, a broken form, or a client_id that is not the
+ * authenticated client's; OTOK_E_CLIENT (invalid_client) where nobody asks.  OTOK_E_UNSUPPORTED: the method is another (405).
+ * OTOK_E_STATE (500): what is wrong is the host's.
  */
 int otok_params_read(const otok_http_request *request, otok_params *out, otok_error *err);
 void otok_params_free(otok_params *params);
 
-/* A parameter, NULL when it is not there or empty (RFC 6749 section 3.1). */
-const char *otok_param(const otok_params *params, const char *name);
+/* The host's part of any request, and nothing of method, form and client.  OTOK_E_STATE. */
+int otok_params_read_call(const otok_http_request *request, otok_params *out, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- dpop.c */
 
 /* A DPoP proof (RFC 9449 section 4.2) whose signature, method, URI and size are good; time, nonce and replay are not checked yet. */
 typedef struct otok_proof {
     char jkt[OTOK_KID_CHARS + 1]; /* thumbprint of its key */
+    char ath[OTOK_KID_CHARS + 1]; /* empty: none, or none that a SHA-256 could be */
     int64_t iat_us;
     char *nonce;                    /* NULL: none */
     uint8_t digest[OTOK_SEEN_SIZE]; /* of key and jti */
@@ -53,9 +54,15 @@ typedef struct otok_proof {
 int otok_proof_read(const char *text, const char *method, const char *uri, otok_proof *out, otok_error *err);
 void otok_proof_free(otok_proof *proof);
 
-/* Time, nonce, replay: to be called once MAC and client are good, so that strangers fill no memory.  OTOK_E_DPOP_PROOF,
- * OTOK_E_DPOP_NONCE, OTOK_E_BUSY (too many proofs at once). */
-int otok_proof_use(otok_service *service, otok_proof *proof, const otok_rules *rules, int64_t now_us, otok_error *err);
+/*
+ * Time, nonce, replay: to be called once MAC and client are good, so that strangers fill no memory; what it takes is the owner's.
+ * OTOK_E_DPOP_PROOF; OTOK_E_DPOP_NONCE; OTOK_E_BUSY: the owner has used too many at once, or it cannot be known whether this one was.
+ */
+int otok_proof_use(otok_service *service, otok_proof *proof, const otok_owner *owner, const otok_rules *rules,
+                   int64_t now_us, otok_error *err);
+
+/* Whether it was made for this access token too: its `ath` (RFC 9449 section 4.3).  OTOK_E_DPOP_PROOF. */
+int otok_proof_check_ath(const otok_proof *proof, const char *access_token, otok_error *err);
 
 /* A nonce (RFC 9449 section 8): its time slot and a MAC over that; so nothing is kept, and every process knows it. */
 enum { OTOK_NONCE_CHARS = 32 };
@@ -73,6 +80,26 @@ bool otok_uri_equal(const char *a, const char *b);
  * DPoP-Nonce.  `nonce` may be NULL.
  */
 int otok_response_of_error(const otok_error *error, const char *nonce, otok_http_response **out, otok_error *err);
+
+/* How an error is answered where its code alone does not say it. */
+typedef struct otok_refusal {
+    int32_t status;
+    const char *name;        /* `error`; NULL: the client is told of none */
+    const char *description; /* any text, of which the first OTOK_DESCRIPTION_MAX bytes are told; NULL: none */
+    const char *challenge;   /* WWW-Authenticate; NULL: that of the token endpoint where the status is 401 */
+} otok_refusal;
+
+enum { OTOK_DESCRIPTION_MAX = sizeof((otok_error *)0)->message - 1 };
+
+/* `error` is for the log. */
+int otok_response_refuse(const otok_refusal *refusal, const otok_error *error, const char *nonce,
+                         otok_http_response **out, otok_error *err);
+
+/* What a client is told of an error with that status, where nobody says otherwise: of trouble of ours no more than what to do. */
+const char *otok_error_description(const otok_error *error, int32_t status);
+
+/* Appends a description in the alphabet of RFC 6749 section 5.2, which is that of RFC 6750 section 3 too. */
+void otok_buf_add_description(otok_buf *buf, const char *text);
 
 /* 200, or another, with a JSON body. */
 int otok_response_json(int32_t status, const char *body, const char *nonce, otok_http_response **out, otok_error *err);

@@ -108,45 +108,18 @@ static bool is_form(const char *content_type)
 
 /* ---------------------------------------------------------------------------------------------------- the form */
 
-/* The name of a parameter, where it is one that may be shown: another may be a token in the wrong place. */
-static const char *shown(const char *name)
+/* What is read is text; in a parameter that nobody reads may be anything (RFC 6749 section 3.2). */
+static int check_text(const otok_form *form, otok_error *err)
 {
-    static const char *const known[] = {
-        "grant_type",       "refresh_token",         "scope", "token", "token_type_hint", "client_id", "client_secret",
-        "client_assertion", "client_assertion_type",
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(name, known[i]) == 0)
-            return known[i];
-    }
-    return "unknown";
-}
-
-/*
- * RFC 6749 section 3.2: none more than once, but `resource` (RFC 8707 section 2).  One without a value counts too: those who read the
- * first and those who read the last must not see different requests.
- */
-static int check_unique(const otok_form *form, otok_error *err)
-{
+    static const char *const read[] = {"grant_type", "refresh_token", "scope", "resource", "token", "client_id"};
     for (size_t i = 0; i < otok_form_count(form); i++) {
-        const char *name = otok_form_name(form, i);
-        for (size_t j = 0; j < i && strcmp(name, "resource") != 0; j++) {
-            if (strcmp(name, otok_form_name(form, j)) == 0)
-                return otok_fail(err, OTOK_E_INVALID, "parameter %zu of the form (%s) is there twice", i + 1,
-                                 shown(name));
+        const char *value = otok_form_value(form, i);
+        for (size_t k = 0; k < sizeof read / sizeof read[0]; k++) {
+            if (strcmp(otok_form_name(form, i), read[k]) == 0 && !otok_text_is_clean(value, strlen(value)))
+                return otok_fail(err, OTOK_E_INVALID, "%s has control characters", read[k]);
         }
     }
     return OTOK_OK;
-}
-
-const char *otok_param(const otok_params *params, const char *name)
-{
-    for (size_t i = 0; i < otok_form_count(params->form); i++) {
-        const char *value = otok_form_value(params->form, i);
-        if (strcmp(otok_form_name(params->form, i), name) == 0 && value[0] != '\0')
-            return value;
-    }
-    return NULL;
 }
 
 /* ---------------------------------------------------------------------------------------------------- who asks */
@@ -154,13 +127,8 @@ const char *otok_param(const otok_params *params, const char *name)
 static int read_client(otok_params *params, otok_error *err)
 {
     const otok_http_request *http = &params->http;
-    const char *said = otok_param(params, "client_id");
-    const otok_choice_rule type = {http->client_type, OTOK_CLIENT_PUBLIC, "request.client_type"};
-    int rc = otok_text_check(http->client_id, CLIENT_ID_BOUND, http->client_id != NULL, "request.client_id", NULL, err);
-    if (rc == OTOK_OK)
-        rc = otok_choices_check(&type, 1, OTOK_E_INVALID, err);
-    if (rc == OTOK_OK)
-        rc = otok_text_check(said, CLIENT_ID_BOUND, false, "client_id", NULL, err);
+    const char *said = otok_form_get(params->form, "client_id");
+    int rc = otok_text_check(said, CLIENT_ID_BOUND, false, "client_id", NULL, err);
     if (rc != OTOK_OK)
         return rc;
     /* Public clients alone need not authenticate (RFC 6749 section 3.2.1), and the host alone knows which those are. */
@@ -170,8 +138,8 @@ static int read_client(otok_params *params, otok_error *err)
     if (http->client_id == NULL && said == NULL)
         return otok_fail(err, OTOK_E_CLIENT, "no client has authenticated, and there is no client_id");
     /* Whoever brings a secret is no public client: its host has not looked, and it must not pass for one. */
-    if (http->client_id == NULL &&
-        (otok_param(params, "client_secret") != NULL || otok_param(params, "client_assertion") != NULL))
+    if (http->client_id == NULL && (otok_form_get(params->form, "client_secret") != NULL ||
+                                    otok_form_get(params->form, "client_assertion") != NULL))
         return otok_fail(err, OTOK_E_CLIENT, "the client has credentials, and was not authenticated");
     if (http->client_id != NULL && said != NULL && strcmp(http->client_id, said) != 0)
         return otok_fail(err, OTOK_E_INVALID, "client_id is not the client that has authenticated");
@@ -200,7 +168,56 @@ static void read_peer(otok_params *params)
     params->peer.user_agent = keep(params->http.user_agent, params->user_agent, sizeof params->user_agent - 1);
 }
 
+/* ---------------------------------------------------------------------------------------------------- the host's part */
+
+static int check_host_texts(otok_params *params, otok_error *err)
+{
+    otok_peer peer;
+    const otok_http_request *http = &params->http;
+    const otok_choice_rule type = {http->client_type, OTOK_CLIENT_PUBLIC, "request.client_type"};
+    int rc = otok_text_check(http->client_id, CLIENT_ID_BOUND, http->client_id != NULL, "request.client_id", NULL, err);
+    if (rc == OTOK_OK)
+        rc = otok_choices_check(&type, 1, OTOK_E_INVALID, err);
+    return rc == OTOK_OK ? otok_peer_read(&params->peer, &peer, err) : rc;
+}
+
+/* What a client cannot have done wrong: it is not told that its request is invalid. */
+static int check_host(otok_params *params, otok_error *err)
+{
+    otok_error why = {0};
+    const otok_http_request *http = &params->http;
+    int rc = check_host_texts(params, &why);
+    if (rc != OTOK_OK)
+        return otok_fail(err, rc == OTOK_E_INVALID ? OTOK_E_STATE : rc, "%s", why.message);
+    if (http->unused != 0)
+        return otok_fail(err, OTOK_E_STATE, "request.unused is not 0");
+    if (http->body == NULL && http->body_len != 0)
+        return otok_fail(err, OTOK_E_STATE, "request.body is NULL with a length");
+    if (http->resource_count > OTOK_MAX_AUDIENCE || (http->resource_count != 0 && http->resource == NULL))
+        return otok_fail(err, OTOK_E_STATE, "request.resource has more than %d items, or is NULL with a count",
+                         OTOK_MAX_AUDIENCE);
+    for (size_t i = 0; i < http->resource_count; i++) {
+        if (http->resource[i] == NULL)
+            return otok_fail(err, OTOK_E_STATE, "request.resource: item %zu is NULL", i);
+    }
+    return OTOK_OK;
+}
+
 /* ---------------------------------------------------------------------------------------------------- the request */
+
+int otok_params_read_call(const otok_http_request *request, otok_params *out, otok_error *err)
+{
+    memset(out, 0, sizeof *out);
+    int rc = otok_struct_read(&out->http, sizeof out->http, request, sizeof request->size, "otok_http_request", err);
+    if (rc == OTOK_OK) {
+        out->http.size = sizeof out->http;
+        read_peer(out);
+        rc = check_host(out, err);
+    }
+    if (rc != OTOK_OK)
+        otok_params_free(out);
+    return rc;
+}
 
 static int read_form(otok_params *params, otok_error *err)
 {
@@ -210,22 +227,18 @@ static int read_form(otok_params *params, otok_error *err)
     if (!is_form(http->content_type))
         return otok_fail(err, OTOK_E_INVALID, "the content type is not application/x-www-form-urlencoded in UTF-8");
     int rc = otok_form_parse(http->body, http->body_len, &params->form, err);
-    return rc == OTOK_OK ? check_unique(params->form, err) : rc;
+    return rc == OTOK_OK ? check_text(params->form, err) : rc;
 }
 
 int otok_params_read(const otok_http_request *request, otok_params *out, otok_error *err)
 {
-    memset(out, 0, sizeof *out);
-    int rc = otok_struct_read(&out->http, sizeof out->http, request, sizeof request->size, "otok_http_request", err);
-    if (rc == OTOK_OK) {
-        out->http.size = sizeof out->http;
-        rc = read_form(out, err);
-    }
+    int rc = otok_params_read_call(request, out, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = read_form(out, err);
     if (rc == OTOK_OK)
         rc = read_client(out, err);
-    if (rc == OTOK_OK)
-        read_peer(out);
-    else
+    if (rc != OTOK_OK)
         otok_params_free(out);
     return rc;
 }

@@ -14,7 +14,7 @@ static int handle(otok_exchange *exchange, otok_error *err)
     otok_revoke_request request;
     const otok_params *params = &exchange->params;
     otok_revoke_request_init(&request, sizeof request);
-    request.token = otok_param(params, "token");
+    request.token = otok_form_get(params->form, "token");
     request.client_id = params->client_id;
     request.client_type = params->client_type;
     request.peer = &params->peer;
@@ -29,5 +29,5 @@ static int handle(otok_exchange *exchange, otok_error *err)
 int otok_endpoint_revoke(otok_service *service, const otok_http_request *request, otok_http_response **out,
                          otok_error *err)
 {
-    return otok_exchange_run(service, request, handle, out, err);
+    return otok_exchange_run(service, request, handle, NULL, out, err);
 }

@@ -10,12 +10,12 @@
 
 static int check_grant_type(const otok_params *params, otok_error *err)
 {
-    const char *grant_type = otok_param(params, "grant_type");
+    const char *grant_type = otok_form_get(params->form, "grant_type");
     if (grant_type == NULL)
         return otok_fail(err, OTOK_E_INVALID, "grant_type is required");
     if (strcmp(grant_type, "refresh_token") != 0)
         return otok_fail(err, OTOK_E_GRANT_TYPE, "grant_type is not refresh_token");
-    if (otok_param(params, "refresh_token") == NULL)
+    if (otok_form_get(params->form, "refresh_token") == NULL)
         return otok_fail(err, OTOK_E_INVALID, "refresh_token is required");
     return OTOK_OK;
 }
@@ -36,9 +36,9 @@ static int read_resources(const otok_form *form, const char *resources[OTOK_MAX_
 }
 
 /* To be called by the refresh once MAC, client and bound key are good: strangers fill no memory with proofs (P3). */
-static int on_owner(void *exchange, const otok_rules *rules, int64_t now_us, otok_error *err)
+static int on_owner(void *exchange, const otok_owner *owner, const otok_rules *rules, int64_t now_us, otok_error *err)
 {
-    return otok_exchange_use_proof(exchange, rules, now_us, err);
+    return otok_exchange_use_proof(exchange, owner, rules, now_us, err);
 }
 
 /*
@@ -76,15 +76,15 @@ static int handle(otok_exchange *exchange, otok_error *err)
     if (rc == OTOK_OK)
         rc = read_resources(params->form, resources, &request.resource_count, err);
     if (rc == OTOK_OK)
-        rc = is_forged(exchange->service, otok_param(params, "refresh_token"), &forged, err);
+        rc = is_forged(exchange->service, otok_form_get(params->form, "refresh_token"), &forged, err);
     if (rc == OTOK_OK && !forged)
         rc = otok_exchange_read_proof(exchange, err);
     if (rc != OTOK_OK)
         return rc;
-    request.token = otok_param(params, "refresh_token");
+    request.token = otok_form_get(params->form, "refresh_token");
     request.client_id = params->client_id;
     request.client_type = params->client_type;
-    request.scope = otok_param(params, "scope");
+    request.scope = otok_form_get(params->form, "scope");
     request.resource = resources;
     request.peer = &params->peer;
     return refresh(exchange, &request, err);
@@ -93,5 +93,5 @@ static int handle(otok_exchange *exchange, otok_error *err)
 int otok_endpoint_token(otok_service *service, const otok_http_request *request, otok_http_response **out,
                         otok_error *err)
 {
-    return otok_exchange_run(service, request, handle, out, err);
+    return otok_exchange_run(service, request, handle, NULL, out, err);
 }

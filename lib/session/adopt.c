@@ -46,6 +46,8 @@ static int copy_grant(const otok_grant *grant, otok_adoption *out, otok_error *e
     own.nonce = own.replaces = own.once_key = NULL;
     if (rc == OTOK_OK)
         rc = otok_grant_check(&own, err);
+    if (rc == OTOK_OK && own.refresh_token == OTOK_OFF)
+        rc = otok_fail(err, OTOK_E_INVALID, "legacy.grant.refresh_token is off, and a refresh token was presented");
     if (rc == OTOK_OK)
         rc = otok_peer_read(own.peer, &holder, err);
     if (rc != OTOK_OK)
@@ -237,7 +239,9 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
         return otok_fail(err, OTOK_E_TOKEN_EXPIRED, "the token of the system before has ended");
     rc = otok_binding_check(&adoption->body, &r->peer, true, err);
     if (rc == OTOK_OK && r->on_owner != NULL)
-        rc = r->on_owner(r->on_owner_arg, &a->rules, a->now_us, err);
+        rc = r->on_owner(r->on_owner_arg,
+                         &(otok_owner){otok_str_of(adoption->subject), otok_str_of(adoption->client_id)}, &a->rules,
+                         a->now_us, err);
     if (rc == OTOK_OK)
         rc = otok_peer_texts(&r->peer, a->rules.overlong, &a->ip, &a->user_agent, err);
     return rc == OTOK_OK ? otok_attempt_read_marks(a, err) : rc;

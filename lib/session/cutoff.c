@@ -132,7 +132,7 @@ int otok_end_sessions(otok_service *service, const otok_scope_names *names, cons
                       int32_t reason, uint64_t *ended, otok_error *err)
 {
     otok_mark_head cutoffs;
-    otok_walk walk = {.at.created_us = INT64_MIN};
+    otok_ended_walk walk = {.at.created_us = INT64_MIN};
     int rc = otok_cutoff_do(service, names, move, &cutoffs, err); /* whole and immediate from here on */
     while (rc == OTOK_OK && !walk.done)
         rc = otok_cutoff_walk(service, &names->index, &cutoffs, reason, WALK_A_CALL, &walk, err);
@@ -238,7 +238,7 @@ static size_t take_dead(otok_service *service, const otok_mark_head *cutoffs, ot
 }
 
 static int walk_page(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
-                     uint32_t limit, otok_walk *walk, otok_error *err)
+                     uint32_t limit, otok_ended_walk *walk, otok_error *err)
 {
     otok_scan scan = {.size = sizeof scan, .key = *index, .limit = limit};
     otok_rows rows = {.until_us = otok_cutoff_for(cutoffs, OTOK_SESSION_LOGIN)}; /* the later one */
@@ -272,7 +272,7 @@ static int walk_page(otok_service *service, const otok_index_key *index, const o
 }
 
 int otok_cutoff_walk(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
-                     uint32_t limit, otok_walk *walk, otok_error *err)
+                     uint32_t limit, otok_ended_walk *walk, otok_error *err)
 {
     int rc = OTOK_OK;
     uint64_t end = walk->visited + limit;
@@ -318,8 +318,8 @@ static int owner_of(otok_service *service, const otok_mark *mark, struct owner *
 }
 
 /* Writes where the walk stands; `sweep_us` OTOK_UNLIMITED: it is done. */
-static int write_progress(otok_service *service, const struct owner *owner, otok_mark *mark, const otok_walk *walk,
-                          int64_t sweep_us, otok_error *err)
+static int write_progress(otok_service *service, const struct owner *owner, otok_mark *mark,
+                          const otok_ended_walk *walk, int64_t sweep_us, otok_error *err)
 {
     otok_mark_write write;
     mark->body.at_us = sweep_us == OTOK_UNLIMITED ? INT64_MIN : walk->at.created_us;
@@ -339,7 +339,7 @@ static int write_progress(otok_service *service, const struct owner *owner, otok
  * each walk one in pieces, and the sweeper must come to an end.  Where tokens of another system are adopted it stays: one of them
  * may be of that sid.
  */
-static int finish_sid(otok_service *service, const struct owner *owner, otok_mark *mark, otok_walk *walk,
+static int finish_sid(otok_service *service, const struct owner *owner, otok_mark *mark, otok_ended_walk *walk,
                       otok_error *err)
 {
     bool whole = mark->body.at_us == INT64_MIN;
@@ -361,7 +361,7 @@ static int note_any(void *arg, const otok_record *record)
 }
 
 /* A mark that guards a limit of sessions and says nothing else goes with the last of them; else it is looked at again in a month. */
-static int sweep_guard(otok_service *service, const struct owner *owner, otok_mark *mark, otok_walk *walk,
+static int sweep_guard(otok_service *service, const struct owner *owner, otok_mark *mark, otok_ended_walk *walk,
                        otok_error *err)
 {
     bool any = false;
@@ -382,7 +382,7 @@ static bool is_guard(const otok_mark *mark)
 }
 
 static int sweep_mark(otok_service *service, const struct owner *owner, otok_mark *mark, uint32_t limit,
-                      otok_walk *walk, otok_error *err)
+                      otok_ended_walk *walk, otok_error *err)
 {
     walk->at = (otok_cursor){mark->body.at_us, mark->body.at};
     if (is_guard(mark)) {
@@ -397,7 +397,7 @@ static int sweep_mark(otok_service *service, const struct owner *owner, otok_mar
     return rc == OTOK_E_CONFLICT ? OTOK_OK : rc; /* it moved meanwhile, or another sweeper was there: next time */
 }
 
-int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_walk *walk,
+int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_ended_walk *walk,
                       otok_error *err)
 {
     struct owner owner;

@@ -147,7 +147,7 @@ static int erase_kind(struct erasing *e, uint32_t kind, otok_error *err)
 
 static int erase_sessions(struct erasing *e, otok_error *err)
 {
-    otok_walk walk = {.at.created_us = INT64_MIN};
+    otok_ended_walk walk = {.at.created_us = INT64_MIN};
     int rc = OTOK_OK;
     while (rc == OTOK_OK && !walk.done)
         rc = otok_cutoff_walk(e->service, &e->names.index, &e->cutoffs, OTOK_REVOKED_BY_ERASURE, WALK_A_CALL, &walk,

@@ -134,6 +134,7 @@ static void add_numbers(otok_buf *json, const otok_loaded *session)
     otok_json_add_integer(json, "kind", session->body.kind);
     otok_json_add_integer(json, "grant_type", session->body.grant_type);
     otok_json_add_integer(json, "binding", session->body.binding);
+    add_number(json, "refresh_token", session->body.refresh_token);
     otok_json_add_integer(json, "generation", session->head.generation);
     otok_json_add_integer(json, "retries", session->head.retries);
     add_number(json, "ip_mark", session->head.ip_mark);

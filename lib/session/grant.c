@@ -143,6 +143,7 @@ static int check_choices(const otok_grant *grant, otok_error *err)
         {grant->client_type, OTOK_CLIENT_PUBLIC, "grant.client_type"},
         {grant->binding, OTOK_BINDING_MTLS, "grant.binding"},
         {grant->kind, OTOK_SESSION_LOGIN, "grant.kind"},
+        {grant->refresh_token, OTOK_OFF, "grant.refresh_token"},
     };
     return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_INVALID, err);
 }
@@ -218,7 +219,17 @@ static int check_claim(void *arg, const char *name, const otok_json *value)
     return OTOK_OK;
 }
 
-/* The members of the object as they were written, so that numbers keep every digit. */
+/* As they were written, so that numbers keep every digit. */
+otok_str otok_json_members(const char *json, size_t len)
+{
+    const char *from = json + strspn(json, white) + 1; /* behind the brace */
+    const char *to = json + len;
+    while (to[-1] != '}')
+        to--;
+    from += strspn(from, white);
+    return (otok_str){from, (size_t)(to - 1 - from)};
+}
+
 int otok_claims_read(const char *json, const char *field, otok_str *out, otok_error *err)
 {
     otok_json *parsed;
@@ -237,15 +248,9 @@ int otok_claims_read(const char *json, const char *field, otok_str *out, otok_er
     else
         rc = otok_json_each(parsed, check_claim, &check);
     otok_json_free(parsed);
-    if (rc != OTOK_OK)
-        return rc;
-    const char *from = json + strspn(json, white) + 1; /* behind the brace */
-    const char *to = json + len;
-    while (to[-1] != '}')
-        to--;
-    from += strspn(from, white);
-    *out = (otok_str){from, (size_t)(to - 1 - from)};
-    return OTOK_OK;
+    if (rc == OTOK_OK)
+        *out = otok_json_members(json, len);
+    return rc;
 }
 
 /* RFC 9396 section 2: objects with a `type`, one at least. */
@@ -375,6 +380,7 @@ int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t over
         .max_lifetime_s = grant->max_lifetime_s,
         .grant_type = (uint8_t)grant->grant_type,
         .kind = (uint8_t)grant->kind,
+        .refresh_token = grant->refresh_token == OTOK_OFF ? OTOK_OFF : 0,
         .sub = otok_str_of(grant->sub),
         .sid = otok_str_of(grant->sid),
         .acr = otok_str_of(grant->acr),

@@ -25,7 +25,9 @@ struct question {
     otok_id id;   /* of the session */
     bool offline; /* it is about an offline token of this generation */
     uint32_t generation;
-    otok_jwt *jwt; /* it is about this access token */
+    otok_jws *jwt;         /* it is about this access token */
+    otok_on_owner on_live; /* may be NULL */
+    void *on_live_arg;
 };
 
 /* One attempt at an answer. */
@@ -159,13 +161,14 @@ static bool is_among(const char *text, const otok_str *texts, size_t n)
     return false;
 }
 
-/* An offline token is shown to its client; an access token also to whom it is meant for. */
+/* An offline token is shown to its client, and to the host itself; an access token also to whom it is meant for. */
 static int check_asker(const struct question *q, const struct finding *f, const otok_str *audience, size_t n,
                        otok_error *err)
 {
-    bool may_see = q->request.client_id == NULL || is_the_clients(q, f);
+    const char *client_id = q->request.client_id;
+    bool may_see = client_id != NULL ? is_the_clients(q, f) : q->jwt == NULL;
     if (q->jwt != NULL) {
-        may_see = may_see || is_among(q->request.client_id, audience, n);
+        may_see = may_see || (client_id != NULL && is_among(client_id, audience, n));
         for (size_t i = 0; !may_see && i < q->request.resource_count; i++)
             may_see = is_among(q->request.resource[i], audience, n);
     }
@@ -419,6 +422,9 @@ static int answer_once(const struct question *q, uint32_t attempt, otok_introspe
         rc = check(q, &f, attempt, err);
     if (rc == OTOK_OK)
         rc = check_asker(q, &f, f.answer.audience, f.answer.audience_count, err);
+    if (rc == OTOK_OK && q->on_live != NULL)
+        rc = q->on_live(q->on_live_arg, &(otok_owner){f.session.record->subject, f.session.record->client}, &f.rules,
+                        f.now_us, err);
     if (rc == OTOK_OK && out != NULL)
         rc = q->jwt != NULL ? answer_access(q, &f, out, err) : answer_offline(q, &f, out, err);
     otok_answer_free(&f.answer);
@@ -460,8 +466,22 @@ int otok_introspect(otok_service *service, const otok_introspect_request *reques
         rc = answer_inactive(out, &reason);
     if (rc == OTOK_OK)
         otok_count_one(service, OTOK_COUNT_INTROSPECTED);
-    otok_jwt_free(q.jwt);
+    otok_jws_free(q.jwt);
     return told(rc, &reason, err);
+}
+
+int otok_access_token_use(otok_service *service, const otok_access_use *use, otok_introspection **out, otok_error *err)
+{
+    struct question q = {
+        .service = service,
+        .request = {.resource = use->resource, .resource_count = use->resource_count},
+        .peer = *use->peer,
+        .id = use->session,
+        .jwt = use->jwt,
+        .on_live = use->on_live,
+        .on_live_arg = use->on_live_arg,
+    };
+    return answer(&q, out, err);
 }
 
 int otok_session_is_live(otok_service *service, const char *session_id, int32_t *live, otok_error *err)

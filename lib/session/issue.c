@@ -109,6 +109,9 @@ static int build(const struct issuing *i, struct attempt *a, otok_error *err)
     otok_birth *birth = &a->birth;
     int rc = draw_token(i, birth, err);
     birth->session.body.started_us = birth->now_us;
+    /* An access token ends at a whole second: so does a session that ends with it. */
+    if (birth->session.body.refresh_token == OTOK_OFF)
+        birth->session.body.started_us -= birth->now_us % OTOK_US_PER_S;
     birth->session.head = (otok_head){.refreshed_us = birth->now_us};
     return rc == OTOK_OK ? otok_birth_build(i->service, i->grant.subject, i->grant.client_id, &a->rules, birth, err)
                          : rc;
@@ -141,13 +144,16 @@ static int look_once_more(const struct issuing *i, int limited, otok_error *err)
     return used ? otok_fail(err, OTOK_E_CONFLICT, "grant.once_key was used meanwhile") : limited;
 }
 
-/* The mark was read with the birth, before the sessions are counted: whoever commits it as it was then counted them all (I4). */
+/*
+ * The mark was read with the birth, before the sessions are counted: whoever commits it as it was then counted them all (I4).  A
+ * session without a refresh token is not one of them, and ends none.
+ */
 static int apply_limit(const struct issuing *i, struct attempt *a, otok_error *err)
 {
     otok_scope_names names;
     const otok_mark *pair = &a->birth.session.pair;
     const otok_id *replaced = i->grant.replaces != NULL ? &i->replaced : NULL;
-    if (a->rules.session_limit == OTOK_UNLIMITED)
+    if (a->rules.session_limit == OTOK_UNLIMITED || a->birth.session.body.refresh_token == OTOK_OFF)
         return OTOK_OK;
     a->evictions = otok_calloc(1, sizeof *a->evictions);
     if (a->evictions == NULL)
@@ -312,6 +318,23 @@ static int answer_again(const struct issuing *i, struct attempt *a, otok_tokens 
 
 /* --------------------------------------------------------------------------------------------------------- the attempt */
 
+/* Without a refresh token a session lives as long as its first access token, of which there must be one. */
+static int limit_to_access_token(struct attempt *a, otok_error *err)
+{
+    otok_rules *rules = &a->rules;
+    otok_body *body = &a->birth.session.body;
+    if (body->refresh_token != OTOK_OFF)
+        return OTOK_OK;
+    if (!rules->access_token)
+        return otok_fail(err, OTOK_E_INVALID, "grant.refresh_token is off, and policy.access_token too");
+    int64_t life_us = rules->access_token_us;
+    life_us = life_us < rules->idle_us ? life_us : rules->idle_us;
+    life_us = life_us < rules->max_us ? life_us : rules->max_us;
+    body->max_lifetime_s = life_us / OTOK_US_PER_S;
+    otok_rules_tighten(rules, 0, body->max_lifetime_s);
+    return OTOK_OK;
+}
+
 static int read_grant(const struct issuing *i, struct attempt *a, otok_error *err)
 {
     const otok_grant *grant = &i->grant;
@@ -320,9 +343,10 @@ static int read_grant(const struct issuing *i, struct attempt *a, otok_error *er
         rc = otok_rules_admit(&a->rules, err);
     if (rc == OTOK_OK)
         rc = otok_grant_read(grant, &i->peer, a->rules.overlong, &a->birth.scope, &a->birth.session.body, err);
-    if (rc == OTOK_OK)
-        otok_rules_tighten(&a->rules, grant->idle_timeout_s, grant->max_lifetime_s);
-    return rc;
+    if (rc != OTOK_OK)
+        return rc;
+    otok_rules_tighten(&a->rules, grant->idle_timeout_s, grant->max_lifetime_s);
+    return limit_to_access_token(a, err);
 }
 
 static void free_attempt(struct attempt *a)

@@ -64,16 +64,21 @@ static int derive_realm(const otok_service *service, otok_keys *keys, otok_error
     return rc;
 }
 
-/* The JOSE headers never change while the active key does not. */
-static char *jose_header(const otok_signing_key *key, const char *typ)
+void otok_jose_header(const otok_signing_key *key, const char *typ, otok_buf *out)
+{
+    otok_json_begin(out);
+    otok_json_add_text(out, "alg", otok_algorithm_name(otok_pkey_algorithm(key->pkey)));
+    otok_json_add_text(out, "typ", typ);
+    otok_json_add_text(out, "kid", key->kid);
+    otok_json_end(out);
+}
+
+/* Those of every answer never change while the active key does not. */
+static char *prepared_header(const otok_signing_key *key, const char *typ)
 {
     otok_buf buf;
     otok_buf_init(&buf, NULL, 0);
-    otok_json_begin(&buf);
-    otok_json_add_text(&buf, "alg", otok_algorithm_name(otok_pkey_algorithm(key->pkey)));
-    otok_json_add_text(&buf, "typ", typ);
-    otok_json_add_text(&buf, "kid", key->kid);
-    otok_json_end(&buf);
+    otok_jose_header(key, typ, &buf);
     char *text = buf.failed ? NULL : otok_strndup(buf.data, buf.len);
     otok_buf_free(&buf);
     return text;
@@ -102,8 +107,8 @@ static int fill_keys(const otok_service *service, otok_keys *keys, otok_error *e
     if (keys->signing->external && service->callbacks.sign == NULL)
         return otok_fail(err, OTOK_E_KEY, "the active signing key %s is external, and callbacks.sign is NULL",
                          keys->signing->kid);
-    keys->at_header = jose_header(keys->signing, "at+jwt"); /* RFC 9068 section 2.1 */
-    keys->jwt_header = jose_header(keys->signing, "JWT");
+    keys->at_header = prepared_header(keys->signing, "at+jwt"); /* RFC 9068 section 2.1 */
+    keys->jwt_header = prepared_header(keys->signing, "JWT");
     if (keys->at_header == NULL || keys->jwt_header == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     return derive_realm(service, keys, err);
@@ -290,13 +295,12 @@ static int sign_elsewhere(void *arg, const void *data, size_t data_len, uint8_t 
                : rc;
 }
 
-int otok_service_sign(const otok_service *service, const otok_keys *keys, bool at, otok_str payload, otok_buf *out,
-                      otok_error *err)
+int otok_service_sign(const otok_service *service, const otok_keys *keys, otok_str header, otok_str payload,
+                      otok_buf *out, otok_error *err)
 {
-    otok_str header = otok_str_of(at ? keys->at_header : keys->jwt_header);
     struct elsewhere elsewhere = {service, keys->signing};
-    return keys->signing->external ? otok_jwt_sign(sign_elsewhere, &elsewhere, header, payload, out, err)
-                                   : otok_jwt_sign_pkey(keys->signing->pkey, header, payload, out, err);
+    return keys->signing->external ? otok_jws_sign(sign_elsewhere, &elsewhere, header, payload, out, err)
+                                   : otok_jws_sign_pkey(keys->signing->pkey, header, payload, out, err);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- usage */

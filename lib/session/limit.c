@@ -27,14 +27,14 @@ static bool is_enough(const struct census *census)
     return census->live - (census->rules->session_limit - 1) >= most;
 }
 
-/* Those of the same kind, taken apart; what this version cannot read is live to nobody. */
+/* Those of the same kind that have a token, taken apart; what this version cannot read is live to nobody. */
 static size_t take_apart(const struct census *census, otok_rows *rows, otok_loaded *sessions)
 {
     size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
         bool is_replaced = census->replaced != NULL && otok_id_compare(&rows->records[i]->id, census->replaced) == 0;
         if (is_replaced || otok_session_unpack(census->service, rows->records[i], &sessions[n], NULL) != OTOK_OK ||
-            sessions[n].body.kind != census->born->body.kind)
+            sessions[n].body.kind != census->born->body.kind || sessions[n].body.refresh_token == OTOK_OFF)
             continue; /* the record stays with the rows */
         rows->records[i] = NULL;
         n++;

@@ -56,7 +56,7 @@ int otok_session_unpack(const otok_service *service, otok_record *record, otok_l
     return rc;
 }
 
-static int verify_seal(const otok_service *service, const otok_loaded *loaded, otok_error *err)
+int otok_session_verify(const otok_service *service, const otok_loaded *loaded, otok_error *err)
 {
     const otok_realm_key *key;
     int rc = otok_service_key(service, loaded->seal_key_id, &key, err);
@@ -177,10 +177,11 @@ int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out
     int rc = otok_session_find(service, id, out, err);
     if (rc != OTOK_OK)
         return rc;
-    rc = verify_seal(service, out, err);
+    rc = otok_session_verify(service, out, err);
     if (rc == OTOK_OK && out->mark_unread)
         rc = otok_fail(err, OTOK_E_FORMAT, "a cutoff of the session has a format that this version does not know");
-    if (rc == OTOK_OK && (out->body.binding > OTOK_BINDING_MTLS || out->body.kind > OTOK_SESSION_LOGIN))
+    if (rc == OTOK_OK && (out->body.binding > OTOK_BINDING_MTLS || out->body.kind > OTOK_SESSION_LOGIN ||
+                          out->body.refresh_token > OTOK_OFF))
         rc = otok_fail(err, OTOK_E_FORMAT, "the session has a binding or a kind that this version does not know");
     if (rc != OTOK_OK)
         otok_loaded_free(out);

@@ -117,7 +117,8 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
     if (rc == OTOK_OK)
         rc = otok_binding_check(&a->session.body, &r->peer, true, err);
     if (rc == OTOK_OK && r->on_owner != NULL)
-        rc = r->on_owner(r->on_owner_arg, &a->rules, a->now_us, err);
+        rc = r->on_owner(r->on_owner_arg, &(otok_owner){a->session.record->subject, a->session.record->client},
+                         &a->rules, a->now_us, err);
     if (rc == OTOK_OK)
         rc = otok_peer_texts(&r->peer, a->rules.overlong, &a->ip, &a->user_agent, err);
     if (rc == OTOK_OK)

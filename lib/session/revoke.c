@@ -32,14 +32,14 @@ static int session_of_token(otok_service *service, const char *text, otok_id *id
                             otok_error *err)
 {
     otok_presented presented;
-    otok_jwt *jwt;
+    otok_jws *jwt;
     *is_access_token = false;
     int rc = otok_token_present(service, text, &presented, id, err);
     otok_wipe(&presented, sizeof presented);
     if (rc == OTOK_E_TOKEN_INVALID) {
         rc = otok_access_token_read(service, text, &jwt, id, err);
         *is_access_token = rc == OTOK_OK;
-        otok_jwt_free(*is_access_token ? jwt : NULL);
+        otok_jws_free(*is_access_token ? jwt : NULL);
     }
     return rc;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000, PROOFS = 65536 };
+enum { ISSUER_BOUND = 512, AUDIENCE_BOUND = 1024, REALM_BOUND = 255, DEADLINE_MS = 10000, PROOFS = 262144 };
 
 void otok_config_init(otok_config *config, size_t size)
 {
@@ -139,6 +139,13 @@ static int open_parts(otok_service *service, const otok_config *config, otok_sto
     return OTOK_OK;
 }
 
+static int open_proofs(otok_service *service, otok_error *err)
+{
+    uint64_t salt;
+    int rc = otok_random(&salt, sizeof salt, err);
+    return rc == OTOK_OK ? otok_seen_new(PROOFS, salt, &service->proofs, err) : rc;
+}
+
 static int fill(otok_service *service, const otok_config *config, otok_store *store, otok_keyring *keyring,
                 otok_error *err)
 {
@@ -153,7 +160,7 @@ static int fill(otok_service *service, const otok_config *config, otok_store *st
     if (rc == OTOK_OK)
         rc = otok_counters_new(&service->counters, err);
     if (rc == OTOK_OK)
-        rc = otok_seen_new(PROOFS, &service->proofs, err);
+        rc = open_proofs(service, err);
     if (rc == OTOK_OK)
         rc = open_parts(service, config, store, keyring, &held, err);
     if (rc == OTOK_OK)

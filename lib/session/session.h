@@ -1,7 +1,7 @@
 /*
  * session/session.h - sessions: what one is, how it lives, and the service that they belong to.
  *
- * What the operations are built of: service.c, keys.c, names.c, rows.c, mark.c, load.c, change.c, event.c, use.c, tokens.c.  Pure
+ * What the operations are built of: service.c, keys.c, names.c, rows.c, mark.c, load.c, change.c, event.c, use.c, tokens.c, jwt.c.  Pure
  * decisions are in rules.h, how a session begins in birth.h, one refresh and its attempts in refresh.h.
  *
  * SPDX-License-Identifier: MIT
@@ -49,9 +49,10 @@ int otok_service_key(const otok_service *service, uint8_t id, const otok_realm_k
 int otok_service_signing_key(const otok_service *service, const char *kid, const otok_signing_key **out,
                              otok_error *err);
 
-/* Appends a signed JWT; `at`: an access token.  OTOK_E_CRYPTO, OTOK_E_CALLBACK. */
-int otok_service_sign(const otok_service *service, const otok_keys *keys, bool at, otok_str payload, otok_buf *out,
-                      otok_error *err);
+/* Appends a JWT, signed with the active key, whose header it is.  OTOK_E_CRYPTO, OTOK_E_CALLBACK. */
+int otok_service_sign(const otok_service *service, const otok_keys *keys, otok_str header, otok_str payload,
+                      otok_buf *out, otok_error *err);
+void otok_jose_header(const otok_signing_key *key, const char *typ, otok_buf *out);
 
 typedef struct otok_key_cell otok_key_cell;
 int otok_key_cell_new(const otok_service *service, otok_keyring *keyring, otok_key_cell **out, otok_error *err);
@@ -211,6 +212,9 @@ void otok_loaded_free(otok_loaded *loaded);
 /* Takes a record apart without its seal being checked, for lists and the sweeper.  `record` is the session's from here on, unless
  * it fails. */
 int otok_session_unpack(const otok_service *service, otok_record *record, otok_loaded *out, otok_error *err);
+
+/* The seal: OTOK_E_TAMPERED, OTOK_E_KEY when it was made under a key that is gone. */
+int otok_session_verify(const otok_service *service, const otok_loaded *loaded, otok_error *err);
 
 /* Completes cutoff_us of several sessions with one fetch. */
 int otok_sessions_add_cutoffs(otok_service *service, otok_loaded *sessions, size_t n, otok_error *err);
@@ -389,8 +393,8 @@ int otok_at_hash(int32_t algorithm, otok_str access_token, char out[OTOK_AT_HASH
 
 int otok_tokens_mint(otok_service *service, const otok_mint *mint, otok_tokens **out, otok_error *err);
 
-/* An access token of this service, verified; freed with otok_jwt_free().  OTOK_E_TOKEN_INVALID when it is none, or has expired. */
-int otok_access_token_read(otok_service *service, const char *text, otok_jwt **out, otok_id *session, otok_error *err);
+/* An access token of this service, verified; freed with otok_jws_free().  OTOK_E_TOKEN_INVALID when it is none, or has expired. */
+int otok_access_token_read(otok_service *service, const char *text, otok_jws **out, otok_id *session, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- grant.c */
 
@@ -404,6 +408,9 @@ int otok_peer_texts(const otok_peer *peer, int32_t overlong, otok_str *ip, otok_
 
 /* Checks extra claims, a JSON object, and points `out` at its members, without the braces.  `field` names it in messages. */
 int otok_claims_read(const char *json, const char *field, otok_str *out, otok_error *err);
+
+/* The members of a JSON object as they were written, without its braces; its text was parsed before. */
+otok_str otok_json_members(const char *json, size_t len);
 
 /* Checks a grant and fills `body` with what it says; the texts stay the grant's, but for the scope, which goes to `scope`. */
 int otok_grant_read(const otok_grant *grant, const otok_peer *peer, int32_t overlong, otok_buf *scope, otok_body *body,
@@ -422,12 +429,34 @@ int otok_binding_check(const otok_body *body, const otok_peer *peer, bool must, 
 int otok_token_present(const otok_service *service, const char *text, otok_presented *out, otok_id *id,
                        otok_error *err);
 
+/* Whose a session is. */
+typedef struct otok_owner {
+    otok_str subject, client;
+} otok_owner;
+
 /* Called once a token is known to be this client's, and bound to no other key, in each attempt and before anything is written (P3). */
-typedef int (*otok_on_owner)(void *arg, const otok_rules *rules, int64_t now_us, otok_error *err);
+typedef int (*otok_on_owner)(void *arg, const otok_owner *owner, const otok_rules *rules, int64_t now_us,
+                             otok_error *err);
 
 /* otok_refresh() with such a call, which may be NULL. */
 int otok_refresh_with(otok_service *service, const otok_refresh_request *request, otok_on_owner on_owner, void *arg,
                       otok_tokens **out, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- introspect.c */
+
+/* An access token, read and verified, that is used at a resource of these names: whoever its client is. */
+typedef struct otok_access_use {
+    otok_jws *jwt;
+    otok_id session;
+    const char *const *resource;
+    size_t resource_count;
+    const otok_peer *peer;
+    otok_on_owner on_live; /* called once it is known to be live, and for that resource; may be NULL */
+    void *on_live_arg;
+} otok_access_use;
+
+/* What is not active is an error here: from OTOK_E_TOKEN_INVALID down, with the reason. */
+int otok_access_token_use(otok_service *service, const otok_access_use *use, otok_introspection **out, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- revoke.c, cutoff.c */
 
@@ -436,16 +465,16 @@ int otok_session_remove(otok_service *service, const otok_loaded *session, int32
                         otok_error *err);
 
 /* A walk over what a cutoff ended: where it is, and what it did. */
-typedef struct otok_walk {
+typedef struct otok_ended_walk {
     otok_cursor at; /* behind this one; created_us INT64_MIN: from the start */
     uint64_t visited, removed;
     bool unread; /* there were some that this version cannot read: they stay */
     bool done;
-} otok_walk;
+} otok_ended_walk;
 
 /* Removes the sessions of an index that the cutoffs ended, at most `limit` more, an event with `reason` for each. */
 int otok_cutoff_walk(otok_service *service, const otok_index_key *index, const otok_mark_head *cutoffs, int32_t reason,
-                     uint32_t limit, otok_walk *walk, otok_error *err);
+                     uint32_t limit, otok_ended_walk *walk, otok_error *err);
 
 /*
  * Moves the cutoffs of a scope forward (OTOK_NOW: past every session of it), for login-bound sessions only or for all, files its
@@ -465,7 +494,7 @@ int otok_end_sessions(otok_service *service, const otok_scope_names *names, cons
                       int32_t reason, uint64_t *ended, otok_error *err);
 
 /* The sweeper's part: goes on with the walk that a mark asks for, and files or unfiles it accordingly. */
-int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_walk *walk,
+int otok_cutoff_sweep(otok_service *service, const otok_record *record, uint32_t limit, otok_ended_walk *walk,
                       otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- list.c */

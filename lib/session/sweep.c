@@ -161,7 +161,7 @@ static int set_aside(const struct sweep *sweep, const otok_record *unread, otok_
 /* The walk of a cutoff takes what is left of the limit. */
 static int sweep_cutoff(struct sweep *sweep, const otok_record *cutoff, otok_error *err)
 {
-    otok_walk walk = {.at.created_us = INT64_MIN};
+    otok_ended_walk walk = {.at.created_us = INT64_MIN};
     if (left_of(sweep) == 0)
         return OTOK_OK;
     int rc = otok_cutoff_sweep(sweep->service, cutoff, left_of(sweep), &walk, err);

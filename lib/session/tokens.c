@@ -83,7 +83,8 @@ static int sign(const struct minting *m, bool at, otok_buf *payload, otok_buf *o
     if (payload->len > PAYLOAD_MAX)
         return otok_fail(err, OTOK_E_INVALID, "the claims of the %s token are %zu bytes together, %d are the most",
                          at ? "access" : "ID", payload->len, PAYLOAD_MAX);
-    return otok_service_sign(m->service, m->keys, at, (otok_str){payload->data, payload->len}, out, err);
+    otok_str header = otok_str_of(at ? m->keys->at_header : m->keys->jwt_header);
+    return otok_service_sign(m->service, m->keys, header, (otok_str){payload->data, payload->len}, out, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------- access token */
@@ -237,6 +238,8 @@ static int add_offline_token(const struct minting *m, struct response *response,
 {
     char text[OTOK_TOKEN_CHARS + 1];
     otok_token token = *m->mint->token;
+    if (m->mint->session->body.refresh_token == OTOK_OFF)
+        return OTOK_OK;
     token.key_id = m->keys->active->id;
     int rc = otok_token_print(&token, m->keys->active->token, text, err);
     if (rc == OTOK_OK) {
@@ -297,7 +300,8 @@ static void add_response(const otok_mint *mint, struct response *response)
         otok_json_add_text(&json, "token_type", confirmed_jkt(mint) != NULL ? "DPoP" : "Bearer");
         otok_json_add_integer(&json, "expires_in", access_expires_in_s(mint));
     }
-    otok_json_add_str(&json, "refresh_token", text_at(response, response->offline_token));
+    if (response->offline_token.len != 0)
+        otok_json_add_str(&json, "refresh_token", text_at(response, response->offline_token));
     if (response->id_token.len != 0)
         otok_json_add_str(&json, "id_token", text_at(response, response->id_token));
     otok_json_add_str(&json, "scope", mint->answer->scope);
@@ -394,11 +398,11 @@ static bool names_session(const otok_json *payload, otok_id *session)
     return otok_session_id_parse(text, session);
 }
 
-int otok_access_token_read(otok_service *service, const char *text, otok_jwt **out, otok_id *session, otok_error *err)
+int otok_access_token_read(otok_service *service, const char *text, otok_jws **out, otok_id *session, otok_error *err)
 {
-    otok_jwt *jwt;
+    otok_jws *jwt;
     *out = NULL;
-    int rc = otok_jwt_parse(text, strnlen(text, OTOK_JWT_MAX + 1), &jwt, err);
+    int rc = otok_jws_parse(text, strnlen(text, OTOK_JWS_MAX + 1), &jwt, err);
     if (rc != OTOK_OK)
         return rc;
     const char *kid = otok_json_text(jwt->header, "kid");
@@ -406,10 +410,10 @@ int otok_access_token_read(otok_service *service, const char *text, otok_jwt **o
     if (kid != NULL && is_ours(service, jwt->header, jwt->payload) && names_session(jwt->payload, session))
         rc = otok_service_signing_key(service, kid, &key, err);
     if (rc == OTOK_OK)
-        rc = key != NULL ? otok_jwt_verify(jwt, text, key->pkey, err)
+        rc = key != NULL ? otok_jws_verify(jwt, text, key->pkey, err)
                          : otok_fail(err, OTOK_E_TOKEN_INVALID, "not an access token of this service");
     if (rc != OTOK_OK) {
-        otok_jwt_free(jwt);
+        otok_jws_free(jwt);
         return rc;
     }
     *out = jwt;

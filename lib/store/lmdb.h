@@ -13,6 +13,7 @@
  *     lmdb_write.c   one group in a write transaction
  *     lmdb_batch.c   many groups in one synced transaction, and what its failures mean
  *     lmdb_commit.c  the queue of those who commit, and its leader
+ *     lmdb_check.c   whether it is whole; lmdb_backup.c  a copy of it
  *
  * SPDX-License-Identifier: MIT
  */
@@ -119,7 +120,7 @@ typedef struct otok_lmdb_env {
 
     int lock_fd; /* write.lock; -1 on a read-only file system */
     struct otok_lmdb_lock *lock;
-    bool polite; /* others wanted the turn when this process had it last; the leader\'s */
+    _Atomic bool polite; /* others wanted the turn when this process had it last */
 
     /* Whoever holds `change` may begin a write transaction; whoever also closed the gate may change what is below. */
     pthread_mutex_t change;
@@ -277,6 +278,11 @@ int otok_lmdb_group_apply(otok_lmdb_env *env, MDB_txn *txn, otok_group *group, b
 
 /* Runs groups, with the turn held, and gives each its result. */
 void otok_lmdb_batch_run(otok_lmdb_env *env, otok_group **groups, size_t n);
+
+/* ----------------------------------------------------------------------------------- lmdb_check.c, lmdb_backup.c */
+
+int otok_lmdb_check(void *self, int32_t repairs, const otok_watch *watch, otok_check *result, otok_error *err);
+int otok_lmdb_backup(void *self, const char *directory, const otok_watch *watch, otok_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- lmdb_commit.c */
 

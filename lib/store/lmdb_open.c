@@ -330,7 +330,9 @@ int otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options
                             .commit = otok_lmdb_commit,
                             .scan = otok_lmdb_scan,
                             .count = otok_lmdb_count,
-                            .close = close_store};
+                            .close = close_store,
+                            .check = otok_lmdb_check,
+                            .backup = otok_lmdb_backup};
     rc = otok_store_open(&vtab, store, out, err);
     if (rc == OTOK_OK)
         store = NULL;

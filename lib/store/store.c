@@ -181,3 +181,23 @@ int otok_store_commit(otok_store *store, otok_group *groups, size_t n, otok_erro
         settle(store, &groups[i]);
     return OTOK_OK;
 }
+
+int otok_store_run_check(otok_store *store, int32_t repair, const otok_watch *watch, otok_check *result,
+                         otok_error *err)
+{
+    otok_error detail = {0};
+    if (store->vtab.check == NULL)
+        return otok_fail(err, OTOK_E_UNSUPPORTED, "%s: this store has no check of its own, and cannot repair",
+                         store->name);
+    int rc = store->vtab.check(store->self, repair, watch, result, &detail);
+    return answer(store, "check", rc, &detail, err);
+}
+
+int otok_store_run_backup(otok_store *store, const char *directory, const otok_watch *watch, otok_error *err)
+{
+    otok_error detail = {0};
+    if (store->vtab.backup == NULL)
+        return otok_fail(err, OTOK_E_UNSUPPORTED, "%s: this store is backed up by the means of its engine",
+                         store->name);
+    return answer(store, "backup", store->vtab.backup(store->self, directory, watch, &detail), &detail, err);
+}

@@ -13,6 +13,31 @@
 otok_store *otok_store_ref(otok_store *store);
 const char *otok_store_name(const otok_store *store); /* of the engine, for messages */
 
+/* The engine's own, OTOK_E_UNSUPPORTED where it has none; for check.c. */
+int otok_store_run_check(otok_store *store, int32_t repair, const otok_watch *watch, otok_check *result,
+                         otok_error *err);
+int otok_store_run_backup(otok_store *store, const char *directory, const otok_watch *watch, otok_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- walk.c */
+
+/* Every record of a store, in the order of ids, a page at a time: begun with its store and zeroes, ended with otok_walk_end(). */
+enum { OTOK_WALK_PAGE = 256 };
+typedef struct otok_walk {
+    otok_store *store;
+    otok_record *page[OTOK_WALK_PAGE]; /* those not handed out yet: from `at` to `n` */
+    size_t at, n;
+    otok_id last;
+    bool begun, ended, short_of_memory;
+} otok_walk;
+
+/* The next one, which is the caller's to free; NULL at the end. */
+int otok_walk_next(otok_walk *walk, otok_record **out, otok_error *err);
+void otok_walk_end(otok_walk *walk);
+
+/* A watch of any version, or none, as one that can be asked; OTOK_E_CALLBACK when it ends the call. */
+int otok_watch_read(const otok_watch *in, otok_watch *out, otok_error *err);
+int otok_watch_progress(const otok_watch *watch, uint64_t done, uint64_t total, otok_error *err);
+
 /* ---------------------------------------------------------------------------------------------------- bounds.c */
 
 /*

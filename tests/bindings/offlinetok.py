@@ -252,6 +252,8 @@ class otok_grant(ctypes.Structure):
         ("act", c_char_p),
         ("replaces", c_char_p),
         ("once_key", c_char_p),
+        ("refresh_token", c_int32),
+        ("unused", c_int32),
     ]
 
 

@@ -51,21 +51,22 @@ static void make_world(void)
 static void use_it(otok_proof *proof)
 {
     const otok_rules rules = {.dpop_window_us = 60 * OTOK_US_PER_S};
-    int rc = otok_proof_use(service, proof, &rules, NOW_US, NULL);
+    const otok_owner owner = {otok_str_of("alice"), otok_str_of("phone")};
+    int rc = otok_proof_use(service, proof, &owner, &rules, NOW_US, NULL);
     fuzz_must(rc != OTOK_OK || proof->used, "what was used says so");
     fuzz_must(rc != OTOK_OK ||
                   (proof->iat_us >= NOW_US - rules.dpop_window_us && proof->iat_us <= NOW_US + rules.dpop_window_us),
               "it is of this minute");
     fuzz_must(proof->nonce == NULL || rc == OTOK_E_DPOP_NONCE, "a nonce is not ours");
     proof->used = false;
-    fuzz_must(otok_proof_use(service, proof, &rules, NOW_US, NULL) != OTOK_OK, "it is not good twice");
+    fuzz_must(otok_proof_use(service, proof, &owner, &rules, NOW_US, NULL) != OTOK_OK, "it is not good twice");
 }
 
 /* What was accepted, read once more by plain means. */
 static void it_is_one(const char *text, const otok_proof *proof)
 {
-    otok_jwt *jwt = NULL;
-    fuzz_must(strlen(text) <= 8192 && otok_jwt_parse(text, strlen(text), &jwt, NULL) == OTOK_OK, "it is a JWT");
+    otok_jws *jwt = NULL;
+    fuzz_must(strlen(text) <= 8192 && otok_jws_parse(text, strlen(text), &jwt, NULL) == OTOK_OK, "it is a JWT");
     const char *typ = otok_json_text(jwt->header, "typ"), *htm = otok_json_text(jwt->payload, "htm");
     const char *jti = otok_json_text(jwt->payload, "jti");
     const otok_json *jwk = otok_json_member(jwt->header, "jwk");
@@ -75,7 +76,7 @@ static void it_is_one(const char *text, const otok_proof *proof)
     fuzz_must(jti != NULL && *jti != '\0' && strlen(jti) <= 256, "jti");
     fuzz_must(otok_json_member(jwk, "d") == NULL && otok_json_member(jwt->header, "crit") == NULL, "no d, no crit");
     fuzz_must(strlen(proof->jkt) == OTOK_KID_CHARS && !proof->used, "its thumbprint");
-    otok_jwt_free(jwt);
+    otok_jws_free(jwt);
 }
 
 /* Gives whether it was accepted. */
@@ -99,8 +100,8 @@ static void read_signed(fuzz_input *input)
     otok_buf jwt;
     char *header = fuzz_text(input), *payload = fuzz_text(input);
     otok_buf_init(&jwt, room, sizeof room);
-    fuzz_must(otok_jwt_sign_pkey(key, otok_str_of(header), otok_str_of(payload), &jwt, NULL) == OTOK_OK,
-              "otok_jwt_sign_pkey");
+    fuzz_must(otok_jws_sign_pkey(key, otok_str_of(header), otok_str_of(payload), &jwt, NULL) == OTOK_OK,
+              "otok_jws_sign_pkey");
     otok_buf_add_u8(&jwt, 0);
     fuzz_must(!jwt.failed, "memory");
     char *text = (char *)jwt.data;

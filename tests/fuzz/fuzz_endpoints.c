@@ -1,9 +1,10 @@
 /*
- * fuzz_endpoints.c - whole requests to the three endpoints over a store in memory: whatever comes, there is an answer, in JSON and not
- * to be cached, that is no failure of the server (P1, P2); and a session changes only for a token that was issued for it (R1, V1).
+ * fuzz_endpoints.c - whole requests to the endpoints, and calls of a resource, over a store in memory: whatever comes, there is an answer,
+ * in JSON and not to be cached, that is no failure of the server (P1, P2); and a session changes only for a token that was issued for it,
+ * or for a grant that is answered with tokens (R1, V1).
  *
- * An input is: which endpoint and what is odd about the request; who has authenticated; then, up to a NUL, a DPoP proof; the rest is
- * the form, in which the bytes 1 to 5 stand for tokens of the world.
+ * An input is: which endpoint and what is odd about the request; who has authenticated; then, up to a NUL, a DPoP proof, where "\1" is a
+ * good one; the rest is the form, or the field Authorization, in which the bytes 1 to 6 stand for tokens of the world.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -18,12 +19,11 @@
 
 #define ISSUER "https://id.example.org"
 #define URI    "https://id.example.org/endpoint"
-#define JKT    "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SUPERSEDED, CURRENT, BOUND, CONFIDENTIAL, ACCESS, TOKENS };
-enum { TOKEN, REVOKE, INTROSPECT };
+enum { SUPERSEDED, CURRENT, BOUND, CONFIDENTIAL, ACCESS, BOUND_ACCESS, TOKENS };
+enum { TOKEN, REVOKE, INTROSPECT, ISSUE, RESOURCE, ENDPOINTS };
 
 /* A small world that is made anew when a request has changed it. */
 static struct world {
@@ -31,6 +31,7 @@ static struct world {
     otok_keyring *keyring;
     otok_service *service;
     int64_t now_us;
+    const otok_signing_key *prover; /* whom BOUND is bound to: the key that signs, too */
     char *tokens[TOKENS];
     uint64_t state;
 } world;
@@ -54,6 +55,7 @@ static void make_keyring(void)
     fuzz_must(otok_jwk_read_pkey(jwk, true, &signing->pkey, NULL) == OTOK_OK, "otok_jwk_read_pkey");
     fuzz_must(otok_pkey_thumbprint(signing->pkey, signing->kid, NULL) == OTOK_OK, "otok_pkey_thumbprint");
     signing->state = OTOK_KEY_ACTIVE;
+    world.prover = signing;
     otok_token_key *token = &keyring->token[keyring->ntoken++];
     *token = (otok_token_key){.id = 1, .state = OTOK_KEY_ACTIVE, .key = "a key that is known to everybody"};
     otok_json_free(jwk);
@@ -80,24 +82,30 @@ static void keep(int which, const char *token)
     fuzz_must(world.tokens[which] != NULL, "memory");
 }
 
-static void issue(int which, int32_t client_type, int32_t binding)
+static otok_grant grant_of(const char *client_id)
 {
     otok_grant grant;
+    otok_grant_init(&grant, sizeof grant);
+    grant.subject = "alice";
+    grant.client_id = client_id;
+    grant.scope = "openid offline_access profile";
+    return grant;
+}
+
+static void issue(int which, int32_t client_type, int32_t binding)
+{
+    otok_grant grant = grant_of("phone");
     otok_peer peer;
     otok_tokens *tokens = NULL;
     otok_peer_init(&peer, sizeof peer);
-    peer.jkt = JKT;
-    otok_grant_init(&grant, sizeof grant);
-    grant.subject = "alice";
-    grant.client_id = "phone";
+    peer.jkt = world.prover->kid;
     grant.client_type = client_type;
-    grant.scope = "openid offline_access profile";
     grant.binding = binding;
     grant.peer = binding != OTOK_BINDING_NONE ? &peer : NULL;
     fuzz_must(otok_issue(world.service, &grant, &tokens, NULL) == OTOK_OK, "otok_issue");
     keep(which, tokens->offline_token);
-    if (which == CONFIDENTIAL)
-        keep(ACCESS, tokens->access_token);
+    if (which == CONFIDENTIAL || which == BOUND)
+        keep(which == BOUND ? BOUND_ACCESS : ACCESS, tokens->access_token);
     otok_tokens_free(tokens);
 }
 
@@ -140,9 +148,11 @@ static void make_world(void)
 typedef struct ask {
     int endpoint;
     otok_http_request http;
+    const char *granted_to, *scope; /* of a grant, of a call */
     char *proof;
     const char *proofs[2];
-    otok_buf form;
+    otok_buf form; /* and a NUL behind it */
+    size_t form_len;
     bool names[TOKENS]; /* which tokens of the world are in the form */
 } ask;
 
@@ -159,16 +169,74 @@ static void read_form(fuzz_input *input, ask *a)
             otok_buf_add_u8(&a->form, byte);
         }
     }
+    a->form_len = a->form.len;
+    otok_buf_add_u8(&a->form, '\0');
     fuzz_must(!a->form.failed, "memory");
+}
+
+static void print_header(otok_buf *json)
+{
+    otok_json_begin(json);
+    otok_json_add_text(json, "typ", "dpop+jwt");
+    otok_json_add_text(json, "alg", "ES256");
+    otok_json_add_name(json, "jwk");
+    otok_json_begin(json);
+    fuzz_must(otok_jwk_add_pkey(json, world.prover->pkey, false, NULL) == OTOK_OK, "otok_jwk_add_pkey");
+    otok_json_end(json);
+    otok_json_end(json);
+}
+
+/* No two are the same. */
+static void print_payload(const ask *a, otok_buf *json)
+{
+    static int64_t made;
+    uint8_t digest[OTOK_SHA256_SIZE];
+    const otok_str token = otok_str_of(world.tokens[BOUND_ACCESS]);
+    fuzz_must(otok_sha256(&token, 1, digest, NULL) == OTOK_OK, "otok_sha256");
+    otok_json_begin(json);
+    otok_json_add_name(json, "jti");
+    otok_buf_add_u8(json, '"');
+    otok_buf_add_base64url(json, &made, sizeof made);
+    otok_buf_add_u8(json, '"');
+    otok_json_add_name(json, "ath");
+    otok_buf_add_u8(json, '"');
+    otok_buf_add_base64url(json, digest, sizeof digest);
+    otok_buf_add_u8(json, '"');
+    otok_json_add_text(json, "htm", a->http.method);
+    otok_json_add_text(json, "htu", URI);
+    otok_json_add_integer(json, "iat", world.now_us / OTOK_US_PER_S);
+    otok_json_end(json);
+    made++;
+}
+
+/* A proof for this request, which comes with the bound access token. */
+static char *prove(const ask *a)
+{
+    otok_buf header, payload, proof;
+    otok_buf_init(&header, NULL, 0);
+    otok_buf_init(&payload, NULL, 0);
+    otok_buf_init(&proof, NULL, 0);
+    print_header(&header);
+    print_payload(a, &payload);
+    int rc = otok_jws_sign_pkey(world.prover->pkey, (otok_str){header.data, header.len},
+                                (otok_str){payload.data, payload.len}, &proof, NULL);
+    otok_buf_add_u8(&proof, '\0');
+    fuzz_must(rc == OTOK_OK && !proof.failed, "otok_jws_sign_pkey");
+    char *text = strdup((const char *)proof.data);
+    fuzz_must(text != NULL, "memory");
+    otok_buf_free(&proof);
+    otok_buf_free(&payload);
+    otok_buf_free(&header);
+    return text;
 }
 
 static void read_ask(fuzz_input *input, ask *a)
 {
-    static const char *const clients[] = {NULL, "phone", "tv", ""};
+    static const char *const clients[] = {NULL, "phone", "tv", "Phone"};
     static const char *const types[] = {"application/x-www-form-urlencoded", NULL, "text/plain",
                                         "application/x-www-form-urlencoded; charset=UTF-8"};
     uint8_t how = fuzz_byte(input), who = fuzz_byte(input);
-    a->endpoint = how % 3;
+    a->endpoint = how % 32 % ENDPOINTS;
     otok_http_request_init(&a->http, sizeof a->http);
     a->http.method = how & 128 ? "GET" : "POST";
     a->http.content_type = types[how >> 5 & 3];
@@ -176,13 +244,20 @@ static void read_ask(fuzz_input *input, ask *a)
     a->http.client_id = clients[who % 4];
     a->http.client_type = who & 4 ? OTOK_CLIENT_PUBLIC : OTOK_CLIENT_CONFIDENTIAL;
     a->http.ip = who & 8 ? "192.0.2.1" : NULL;
+    a->granted_to = who & 32 ? "phone" : NULL;
+    a->scope = who & 64 ? "openid" : (who & 128 ? "email" : NULL);
     a->proof = fuzz_text(input);
+    if (strcmp(a->proof, "\1") == 0) {
+        free(a->proof);
+        a->proof = prove(a);
+    }
     a->proofs[0] = a->proofs[1] = a->http.user_agent = a->proof;
     a->http.dpop = a->proofs;
     a->http.dpop_count = a->proof[0] != '\0' ? (size_t)1 + (who >> 4 & 1) : 0;
     read_form(input, a);
     a->http.body = a->form.data;
-    a->http.body_len = a->form.len;
+    a->http.body_len = a->form_len;
+    a->http.authorization = who & 8 ? NULL : (const char *)a->form.data;
 }
 
 static void free_ask(ask *a)
@@ -202,17 +277,19 @@ static bool has_header(const otok_http_response *response, const char *name, con
     return false;
 }
 
-static void an_answer_is_whole(const otok_http_response *response)
+static void an_answer_is_whole(const ask *a, const otok_http_response *response)
 {
     otok_json *json = NULL;
-    fuzz_must(response->status == 200 || response->status == 400 || response->status == 401 || response->status == 405,
+    bool silent = a->endpoint == RESOURCE && response->status == 401; /* there was no token, and so no error */
+    fuzz_must(response->status == 200 || (response->status >= 400 && response->status <= 405),
               "nothing that comes in makes the server fail");
     fuzz_must((response->status == 200) == (response->code == OTOK_OK), "200 on success, and on success only");
     fuzz_must(has_header(response, "Cache-Control", "no-store"), "no answer is kept");
     fuzz_must(strlen(response->body) == response->body_len, "a body as long as it says");
     fuzz_must(otok_json_parse(response->body, response->body_len, "body", &json, NULL) == OTOK_OK, "JSON");
     fuzz_must(otok_json_is_object(json), "an object");
-    fuzz_must((otok_json_text(json, "error") != NULL) == (response->status != 200), "error is there when it is one");
+    fuzz_must(silent || (otok_json_text(json, "error") != NULL) == (response->status != 200),
+              "error is there when it is one");
     otok_json_free(json);
 }
 
@@ -220,42 +297,79 @@ static void an_answer_is_whole(const otok_http_response *response)
 static void an_answer_is_discreet(const ask *a, const otok_http_response *response)
 {
     for (int i = 0; i < TOKENS; i++) {
-        bool is_handed_out = a->endpoint == TOKEN && response->status == 200;
+        bool is_handed_out = (a->endpoint == TOKEN || a->endpoint == ISSUE) && response->status == 200;
         fuzz_must(is_handed_out || strstr(response->body, world.tokens[i]) == NULL, "no token in an answer");
         fuzz_must(response->message == NULL || strstr(response->message, world.tokens[i]) == NULL, "nor in a message");
     }
 }
 
-static void only_its_own_token_moves_a_session(const ask *a, const otok_http_response *response)
+/* `code`: what the request came to. */
+static void only_its_own_token_moves_a_session(const ask *a, int code)
 {
-    bool named = false;
+    bool named = a->endpoint == ISSUE; /* that it is a grant says the host */
     if (test_store_state(world.store) == world.state)
         return;
     for (int i = 0; i < TOKENS; i++)
         named = named || a->names[i];
     fuzz_must(named, "a session changes only for a token that was issued for it");
-    fuzz_must(a->endpoint != INTROSPECT, "introspection changes nothing");
-    fuzz_must(response->status == 200 || (response->code == OTOK_E_TOKEN_REUSED && a->names[SUPERSEDED]),
+    fuzz_must(a->endpoint != INTROSPECT && a->endpoint != RESOURCE, "a question changes nothing");
+    fuzz_must(code == OTOK_OK || (code == OTOK_E_TOKEN_REUSED && a->names[SUPERSEDED]),
               "a refusal changes nothing, but for reuse");
-    fuzz_must(a->http.client_id == NULL || strcmp(a->http.client_id, "phone") == 0, "nor does another client");
+    fuzz_must(a->endpoint == ISSUE || a->http.client_id == NULL || strcmp(a->http.client_id, "phone") == 0,
+              "nor does another client");
     make_world();
+}
+
+/* Whoever is let in has named an access token that lives, and one that is bound with its proof. */
+static void only_good_tokens_are_accepted(const ask *a, const otok_introspection *found)
+{
+    fuzz_must(found->active == 1 && strcmp(found->subject, "alice") == 0, "what is accepted is known");
+    fuzz_must(a->names[ACCESS] || (a->names[BOUND_ACCESS] && a->http.dpop_count == 1), "and was named");
+    fuzz_must(a->scope == NULL || strcmp(a->scope, "openid") == 0, "and has the scope");
+}
+
+/* ---------------------------------------------------------------------------------------------------- the answer */
+
+/* NULL: a call of a resource was let in. */
+static otok_http_response *call(const ask *a)
+{
+    otok_introspection *found = NULL;
+    otok_http_response *refusal = NULL;
+    int rc = otok_endpoint_resource(world.service, &a->http, a->scope, &found, &refusal, NULL);
+    fuzz_must(rc == OTOK_OK && (found == NULL) != (refusal == NULL), "there is one answer");
+    if (found != NULL)
+        only_good_tokens_are_accepted(a, found);
+    otok_introspection_free(found);
+    return refusal;
+}
+
+static otok_http_response *answer(const ask *a)
+{
+    static int (*const endpoints[])(otok_service *, const otok_http_request *, otok_http_response **, otok_error *) = {
+        [TOKEN] = otok_endpoint_token, [REVOKE] = otok_endpoint_revoke, [INTROSPECT] = otok_endpoint_introspect};
+    otok_http_response *response = NULL;
+    const otok_grant grant = grant_of(a->granted_to);
+    if (a->endpoint == RESOURCE)
+        return call(a);
+    int rc = a->endpoint == ISSUE ? otok_endpoint_issue(world.service, &a->http, &grant, &response, NULL)
+                                  : endpoints[a->endpoint](world.service, &a->http, &response, NULL);
+    fuzz_must(rc == OTOK_OK && response != NULL, "there is an answer");
+    return response;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int (*const endpoints[])(otok_service *, const otok_http_request *, otok_http_response **, otok_error *) = {
-        [TOKEN] = otok_endpoint_token, [REVOKE] = otok_endpoint_revoke, [INTROSPECT] = otok_endpoint_introspect};
     fuzz_input input = {data, size};
-    otok_http_response *response = NULL;
     ask a = {0};
     if (world.service == NULL)
         make_world();
     read_ask(&input, &a);
-    int rc = endpoints[a.endpoint](world.service, &a.http, &response, NULL);
-    fuzz_must(rc == OTOK_OK && response != NULL, "there is an answer");
-    an_answer_is_whole(response);
-    an_answer_is_discreet(&a, response);
-    only_its_own_token_moves_a_session(&a, response);
+    otok_http_response *response = answer(&a);
+    if (response != NULL) {
+        an_answer_is_whole(&a, response);
+        an_answer_is_discreet(&a, response);
+    }
+    only_its_own_token_moves_a_session(&a, response != NULL ? response->code : OTOK_OK);
     otok_http_response_free(response);
     free_ask(&a);
     return 0;

@@ -22,7 +22,7 @@ static const otok_pkey *key_for(int32_t algorithm)
 }
 
 /* What was kept of payload and signature is all that the text says. */
-static void it_is_whole(const otok_jwt *jwt, const uint8_t *data, size_t size)
+static void it_is_whole(const otok_jws *jwt, const uint8_t *data, size_t size)
 {
     otok_buf end;
     otok_buf_init(&end, NULL, 0);
@@ -39,14 +39,14 @@ static void it_is_whole(const otok_jwt *jwt, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    otok_jwt *jwt;
-    if (otok_jwt_parse((const char *)data, size, &jwt, NULL) != OTOK_OK)
+    otok_jws *jwt;
+    if (otok_jws_parse((const char *)data, size, &jwt, NULL) != OTOK_OK)
         return 0;
     it_is_whole(jwt, data, size);
     for (int32_t algorithm = OTOK_ALG_ES256; algorithm <= OTOK_ALG_PS256; algorithm++) {
-        if (otok_jwt_verify(jwt, (const char *)data, key_for(algorithm), NULL) != OTOK_E_TOKEN_INVALID)
+        if (otok_jws_verify(jwt, (const char *)data, key_for(algorithm), NULL) != OTOK_E_TOKEN_INVALID)
             abort();
     }
-    otok_jwt_free(jwt);
+    otok_jws_free(jwt);
     return 0;
 }

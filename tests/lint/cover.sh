@@ -9,7 +9,7 @@ objects=$1
 shift
 promised='lib/session/rotation.c lib/session/lifetime.c lib/session/policy.c lib/session/scope.c lib/oauth/decide.c
           lib/format/token.c lib/format/record.c lib/format/mark.c lib/format/once.c lib/format/fields.c
-          lib/format/event.c lib/format/jwt.c lib/format/base64url.c lib/format/json_scan.c lib/format/json_write.c'
+          lib/format/event.c lib/format/jws.c lib/format/base64url.c lib/format/json_scan.c lib/format/json_write.c'
 
 for source in "$@"; do
     # gcov reports on each file that the object was made of; only its own source is wanted.

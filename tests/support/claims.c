@@ -12,11 +12,11 @@
 static void verify(const test_fixture *f, const char *text)
 {
     otok_error err;
-    otok_jwt *jwt = NULL;
-    int rc = otok_jwt_parse(text, strlen(text), &jwt, &err);
+    otok_jws *jwt = NULL;
+    int rc = otok_jws_parse(text, strlen(text), &jwt, &err);
     if (rc == OTOK_OK)
-        rc = otok_jwt_verify(jwt, text, otok_keyring_signing(f->keyring)->pkey, &err);
-    otok_jwt_free(jwt);
+        rc = otok_jws_verify(jwt, text, otok_keyring_signing(f->keyring)->pkey, &err);
+    otok_jws_free(jwt);
     if (rc != OTOK_OK)
         ck_abort_msg("%s: %s: %s", otok_error_name(rc), err.message, text);
 }

@@ -157,7 +157,18 @@ static void add_header(otok_buf *json, const test_prover *prover)
     otok_json_end(json);
 }
 
-static void add_claims(otok_buf *json, const char *uri, int64_t now_us, const char *nonce)
+static void add_ath(otok_buf *json, const test_proof *proof)
+{
+    uint8_t digest[OTOK_SHA256_SIZE];
+    char ath[64] = "";
+    const otok_str token = otok_str_of(proof->access_token);
+    test_assert_code(OTOK_OK, otok_sha256(&token, 1, digest, NULL));
+    otok_base64url(digest, sizeof digest, ath);
+    if (proof->ath != NULL || proof->access_token != NULL)
+        otok_json_add_text(json, "ath", proof->ath != NULL ? proof->ath : ath);
+}
+
+static void add_claims(otok_buf *json, const test_proof *proof)
 {
     uint8_t random[16];
     char jti[32] = "";
@@ -165,30 +176,37 @@ static void add_claims(otok_buf *json, const char *uri, int64_t now_us, const ch
     otok_base64url(random, sizeof random, jti);
     otok_json_begin(json);
     otok_json_add_text(json, "jti", jti);
-    otok_json_add_text(json, "htm", "POST");
-    otok_json_add_text(json, "htu", uri);
-    otok_json_add_integer(json, "iat", now_us / OTOK_US_PER_S);
-    if (nonce != NULL)
-        otok_json_add_text(json, "nonce", nonce);
+    otok_json_add_text(json, "htm", proof->method != NULL ? proof->method : "POST");
+    otok_json_add_text(json, "htu", proof->uri);
+    otok_json_add_integer(json, "iat", proof->iat_us / OTOK_US_PER_S);
+    add_ath(json, proof);
+    if (proof->nonce != NULL)
+        otok_json_add_text(json, "nonce", proof->nonce);
     otok_json_end(json);
+}
+
+char *test_prove_call(const test_prover *prover, const test_proof *proof)
+{
+    otok_buf header, claims, jws;
+    otok_buf_init(&header, NULL, 0);
+    otok_buf_init(&claims, NULL, 0);
+    otok_buf_init(&jws, NULL, 0);
+    add_header(&header, prover);
+    add_claims(&claims, proof);
+    test_assert_code(OTOK_OK, otok_jws_sign_pkey(prover->key, (otok_str){header.data, header.len},
+                                                 (otok_str){claims.data, claims.len}, &jws, NULL));
+    char *text = otok_strndup(jws.data, jws.len);
+    ck_assert_ptr_nonnull(text);
+    otok_buf_free(&jws);
+    otok_buf_free(&claims);
+    otok_buf_free(&header);
+    return text;
 }
 
 char *test_prove(const test_prover *prover, const char *uri, int64_t now_us, const char *nonce)
 {
-    otok_buf header, claims, jwt;
-    otok_buf_init(&header, NULL, 0);
-    otok_buf_init(&claims, NULL, 0);
-    otok_buf_init(&jwt, NULL, 0);
-    add_header(&header, prover);
-    add_claims(&claims, uri, now_us, nonce);
-    test_assert_code(OTOK_OK, otok_jwt_sign_pkey(prover->key, (otok_str){header.data, header.len},
-                                                 (otok_str){claims.data, claims.len}, &jwt, NULL));
-    char *proof = otok_strndup(jwt.data, jwt.len);
-    ck_assert_ptr_nonnull(proof);
-    otok_buf_free(&jwt);
-    otok_buf_free(&claims);
-    otok_buf_free(&header);
-    return proof;
+    const test_proof proof = {.uri = uri, .iat_us = now_us, .nonce = nonce};
+    return test_prove_call(prover, &proof);
 }
 
 void test_with_proof(otok_http_request *request, const char *uri, const char *const *proof)

@@ -64,6 +64,18 @@ void test_prover_free(test_prover *prover);
 /* A proof for a POST there, at that time; `nonce` may be NULL; no two are the same.  Freed with otok_string_free(). */
 char *test_prove(const test_prover *prover, const char *uri, int64_t now_us, const char *nonce);
 
+/* The same for any request; the fields may be NULL, but for the URI. */
+typedef struct test_proof {
+    const char *method; /* default: POST */
+    const char *uri;
+    int64_t iat_us;
+    const char *nonce;
+    const char *access_token; /* whose digest is `ath` */
+    const char *ath;          /* or this, whatever it is */
+} test_proof;
+
+char *test_prove_call(const test_prover *prover, const test_proof *proof);
+
 /* Puts a proof into a request. */
 void test_with_proof(otok_http_request *request, const char *uri, const char *const *proof);
 

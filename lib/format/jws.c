@@ -1,5 +1,5 @@
 /*
- * jwt.c - JWS compact serialisation (RFC 7515 section 3.1), signed and verified.
+ * jws.c - JWS compact serialisation (RFC 7515 section 3.1), signed and verified.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -33,7 +33,7 @@ int32_t otok_algorithm_of_name(const char *name)
     return -1;
 }
 
-int otok_jwt_sign(otok_jwt_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
+int otok_jws_sign(otok_jws_signer sign, void *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
 {
     uint8_t signature[OTOK_SIGNATURE_MAX];
     size_t len = sizeof signature, start = out->len;
@@ -56,9 +56,9 @@ static int sign_here(void *key, const void *data, size_t data_len, uint8_t *sign
     return otok_sign(*(const otok_pkey *const *)key, data, data_len, signature, len, err);
 }
 
-int otok_jwt_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
+int otok_jws_sign_pkey(const otok_pkey *key, otok_str header, otok_str payload, otok_buf *out, otok_error *err)
 {
-    return otok_jwt_sign(sign_here, &key, header, payload, out, err);
+    return otok_jws_sign(sign_here, &key, header, payload, out, err);
 }
 
 /* ---- taking apart ---- */
@@ -90,7 +90,7 @@ static void free_text(otok_str text)
 }
 
 /* `dot` are the two places where header and payload end. */
-static int parse_parts(otok_jwt *jwt, const char *text, size_t len, const char *const dot[2], otok_error *err)
+static int parse_parts(otok_jws *jwt, const char *text, size_t len, const char *const dot[2], otok_error *err)
 {
     const char *payload = dot[0] + 1, *signature = dot[1] + 1;
     size_t signature_chars = (size_t)(text + len - signature);
@@ -107,11 +107,11 @@ static int parse_parts(otok_jwt *jwt, const char *text, size_t len, const char *
     return rc;
 }
 
-int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err)
+int otok_jws_parse(const char *text, size_t len, otok_jws **out, otok_error *err)
 {
     *out = NULL;
-    if (len > OTOK_JWT_MAX)
-        return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT has %zu bytes, %d are the most", len, OTOK_JWT_MAX);
+    if (len > OTOK_JWS_MAX)
+        return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT has %zu bytes, %d are the most", len, OTOK_JWS_MAX);
 
     const char *dot[2] = {NULL, NULL}, *end = text + len;
     if (len != 0)
@@ -121,18 +121,18 @@ int otok_jwt_parse(const char *text, size_t len, otok_jwt **out, otok_error *err
     if (dot[1] == NULL) /* more than two dots are not base64url */
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT has not three parts");
 
-    otok_jwt *jwt = otok_calloc(1, sizeof *jwt);
+    otok_jws *jwt = otok_calloc(1, sizeof *jwt);
     if (jwt == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "no memory for a JWT");
     int rc = parse_parts(jwt, text, len, dot, err);
     if (rc == OTOK_OK)
         *out = jwt;
     else
-        otok_jwt_free(jwt);
+        otok_jws_free(jwt);
     return rc;
 }
 
-int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key, otok_error *err)
+int otok_jws_verify(const otok_jws *jwt, const char *text, const otok_pkey *key, otok_error *err)
 {
     if (otok_algorithm_of_name(otok_json_text(jwt->header, "alg")) != otok_pkey_algorithm(key))
         return otok_fail(err, OTOK_E_TOKEN_INVALID, "the JWT's alg is not the key's (RFC 8725 section 3.1)");
@@ -141,7 +141,7 @@ int otok_jwt_verify(const otok_jwt *jwt, const char *text, const otok_pkey *key,
     return otok_verify(key, text, jwt->signed_len, jwt->signature, jwt->signature_len, err);
 }
 
-void otok_jwt_free(otok_jwt *jwt)
+void otok_jws_free(otok_jws *jwt)
 {
     if (jwt == NULL)
         return;
