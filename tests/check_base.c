@@ -157,9 +157,24 @@ START_TEST(text_is_strict_utf8_without_control_characters)
         {"c1\xc2\x85", false}, /* U+0085 */
         {"nbsp\xc2\xa0", true},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         ck_assert_msg(otok_text_is_clean(rows[i].text, strlen(rows[i].text)) == rows[i].clean, "row %zu", i);
+        if (rows[i].clean)
+            ck_assert_msg(otok_text_is_utf8(rows[i].text, strlen(rows[i].text)), "row %zu", i);
+    }
     ck_assert(!otok_text_is_clean("a\0b", 3));
+}
+END_TEST
+
+START_TEST(utf8_may_have_any_character_but_nul)
+{
+    static const char *const good[] = {"", "tab\there", "del\x7f", "c1\xc2\x85", "\x01\x1f", "a\r\n"};
+    static const char *const bad[] = {"\xc0\x80", "\xed\xa0\x80", "\xc3", "\x80", "\xff", "a\n\xf4\x90\x80\x80"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        ck_assert_msg(otok_text_is_utf8(good[i], strlen(good[i])), "row %zu", i);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        ck_assert_msg(!otok_text_is_utf8(bad[i], strlen(bad[i])), "row %zu", i);
+    ck_assert(!otok_text_is_utf8("a\0b", 3));
 }
 END_TEST
 
@@ -233,6 +248,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_reader_never_passes_the_end);
     tcase_add_test(tcase, numbers_are_big_endian);
     tcase_add_test(tcase, text_is_strict_utf8_without_control_characters);
+    tcase_add_test(tcase, utf8_may_have_any_character_but_nul);
     tcase_add_test(tcase, text_is_never_cut_inside_a_character);
     tcase_add_test(tcase, a_text_argument_is_refused_by_the_name_of_its_field);
     tcase_add_test(tcase, structs_of_older_and_newer_headers_are_read);

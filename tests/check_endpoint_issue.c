@@ -136,6 +136,26 @@ START_TEST(verified_grant_is_answered_with_tokens)
 }
 END_TEST
 
+/* P1: a grant without a refresh token is answered without one, and its access token lives. */
+START_TEST(grant_without_a_refresh_token_has_none)
+{
+    story s = begin();
+    s.grant.refresh_token = OTOK_OFF;
+    prove_by(&s, &s.prover, NULL);
+    cJSON *json = answer(&s), *cnf = confirmation(&s, json);
+    test_expect_absent(json, "refresh_token");
+    test_expect_text(json, "token_type", "DPoP");
+    test_expect_text(cnf, "jkt", s.prover.jkt);
+    cJSON_Delete(cnf);
+    cJSON_Delete(json);
+    s.f->policy.access_token = OTOK_OFF;
+    test_reopen_service(s.f);
+    prove_by(&s, &s.prover, NULL);
+    expect_nothing(&s, 500, "server_error", OTOK_E_STATE);
+    end(&s);
+}
+END_TEST
+
 /* P1: where a request comes from is kept, and it is the request's, whatever the grant says; of that the key alone counts. */
 START_TEST(peer_and_type_are_those_of_the_request)
 {
@@ -487,6 +507,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, verified_grant_is_answered_with_tokens);
+    tcase_add_test(tcase, grant_without_a_refresh_token_has_none);
     tcase_add_test(tcase, peer_and_type_are_those_of_the_request);
     tcase_add_test(tcase, proof_binds_the_session_of_a_public_client);
     tcase_add_test(tcase, grant_for_a_key_needs_a_proof_of_that_key);

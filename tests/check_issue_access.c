@@ -197,6 +197,31 @@ START_TEST(limit_knows_nothing_of_them)
 }
 END_TEST
 
+/* I4: exact also where there are many of them before, between and behind those that count. */
+START_TEST(limit_is_exact_among_many_of_them)
+{
+    enum { MANY = 70 }; /* more than are read at once */
+    test_fixture *f = test_open(_i);
+    otok_grant plain = plain_grant(), offline = test_grant(NULL, NULL, NULL);
+    const otok_tokens *held[5];
+    f->policy.session_limit = 3;
+    test_reopen_service(f);
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t n = 0; n < MANY; n++)
+            (void)test_granted(f, &plain);
+        test_advance_s(f, 1);
+        held[i] = test_granted(f, &offline);
+        test_advance_s(f, 1);
+    }
+    for (size_t i = 0; i < 5; i++)
+        ck_assert_int_eq(test_has_session(f, held[i]->session_id), i >= 2);
+    ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_EVICTED), 2);
+    otok_filter filter = test_filter("alice", "phone", NULL);
+    ck_assert_uint_eq(test_count_live(f, &filter), 5 * MANY + 3);
+    test_end(f);
+}
+END_TEST
+
 /* I8: the lost response is given again, with an access token that ends when the first one did; never with a refresh token. */
 START_TEST(once_key_gives_the_same_session_again)
 {
@@ -356,8 +381,9 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
-    const TTest *const both[] = {answer_without_a_refresh_token, once_key_gives_the_same_session_again,
-                                 replaces_and_is_replaced, listed_revoked_and_swept_like_all_others};
+    const TTest *const both[] = {limit_is_exact_among_many_of_them, answer_without_a_refresh_token,
+                                 once_key_gives_the_same_session_again, replaces_and_is_replaced,
+                                 listed_revoked_and_swept_like_all_others};
     test_add_on_both(tcase, both, sizeof both / sizeof both[0]);
     tcase_add_test(tcase, session_ends_with_its_access_token);
     tcase_add_test(tcase, later_policy_does_not_lengthen_it);

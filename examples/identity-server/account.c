@@ -140,7 +140,9 @@ static void show_applications(const request *r, const struct overview *o, text *
 {
     for (size_t i = 0; i < o->n; i++)
         show_application(r, o, o->clients[i], out);
-    if (o->n == 0)
+    if (o->n == 0 && (query_value(r, "cursor") != NULL || o->sessions->next_cursor != NULL))
+        html(out, "<p class=\"card\">There are none on this page.</p>");
+    else if (o->n == 0)
         html(
             out,
             "<section class=\"card\"><h2>No applications</h2><p>No application may act for you. When you allow one to, "
@@ -242,21 +244,35 @@ static void ask_about_application(request *r, uint64_t live)
     answer_page(r, 200, "Revoke everything?", &body);
 }
 
-/* Asks first when more than one session would end. */
+/* Whether there is anything to revoke: a cutoff is kept for ever, so users do not set them for whatever names they like. */
+static int look(const request *r, const otok_filter *both, uint64_t *live, bool *there, otok_error *err)
+{
+    otok_consent *consent = NULL;
+    *live = 0;
+    int code = otok_count_live(r->server->service, both, live, err);
+    if (code == OTOK_OK)
+        code = otok_consent_get(r->server->service, both->subject, both->client_id, &consent, err);
+    *there = *live != 0 || consent != NULL;
+    otok_consent_free(consent);
+    return code == OTOK_E_NOT_FOUND || code == OTOK_E_INVALID ? OTOK_OK : code; /* none, or no name of any client */
+}
+
+/* Asks first when more than one session would end.  Logins of browsers end one by one. */
 void do_account_application(request *r)
 {
     otok_error err;
     otok_filter both;
-    uint64_t live = 0;
+    uint64_t live;
+    bool there;
     text path = {0};
     otok_filter_init(&both, sizeof both);
     both.subject = r->login->user->id;
     both.client_id = r->rest;
-    if (*r->rest == '\0' || strcmp(r->rest, BROWSER_CLIENT) == 0) {
-        answer_problem(r, 404, "No such application", "There is no application of that name.");
+    int code = look(r, &both, &live, &there, &err);
+    if (code == OTOK_OK && (!there || strcmp(r->rest, BROWSER_CLIENT) == 0)) {
+        answer_problem(r, 404, "No such application", "No application of that name acts for you, or may.");
         return;
     }
-    int code = otok_count_live(r->server->service, &both, &live, &err);
     if (code == OTOK_OK && live > 1 && form_value(r, "confirmed") == NULL) {
         ask_about_application(r, live);
         return;

@@ -325,7 +325,7 @@ static void show_reason(const struct entry *e, text *out)
         words = "there were too many; a newer one took its place";
     if (words == NULL && e->reason < 0)
         words = otok_error_name(e->reason);
-    html(out, " <span class=\"small\">%s", words);
+    html(out, " <span class=\"small muted\">%s", words);
     if (e->distance != 0)
         html(out, " %d %s %s", (int64_t)e->distance, e->distance == 1 ? "generation" : "generations",
              e->type == OTOK_EVENT_REUSE ? "old" : "ahead");
@@ -353,12 +353,13 @@ static const char *badge_of(int32_t type)
     }
 }
 
-static void show_link(const char *folder, const char *name, text *out)
+/* A cutoff without a name is for all of them; a token whose session is gone tells of nobody. */
+static void show_link(const struct entry *e, const char *folder, const char *name, text *out)
 {
     if (*name != '\0')
         html(out, "<a href=\"/admin/%s/%u\">%s</a>", folder, name, name);
     else
-        html(out, "all");
+        html(out, e->type == OTOK_EVENT_CUTOFF ? "all" : "not known");
 }
 
 static void show_event(const struct entry *e, int64_t now, text *out)
@@ -368,9 +369,9 @@ static void show_event(const struct entry *e, int64_t now, text *out)
     html(out, "<span class=\"%s\">%s</span>", badge_of(e->type), type != NULL ? type : "Something else");
     show_reason(e, out);
     html_cell(out, "Application", NULL);
-    show_link("clients", e->client, out);
+    show_link(e, "clients", e->client, out);
     html_cell(out, "User", NULL);
-    show_link("users", e->subject, out);
+    show_link(e, "users", e->subject, out);
     html_cell(out, "When", NULL);
     html_time(out, e->time_us, now);
     html_cell(out, "From", NULL);

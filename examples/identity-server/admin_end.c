@@ -100,8 +100,8 @@ static void ask_first(request *r, const otok_filter *filter, uint64_t kept)
          "</strong>, %s at most.</p><ul><li>Every offline token of them is refused from that moment on, and cannot be "
          "brought back.</li>",
          number_words(kept, room));
-    if (filter->client_id == NULL)
-        html(&body, "<li>Every browser is logged out%s.</li>", filter->whole_realm ? ", yours too" : "");
+    if (filter->client_id == NULL || strcmp(filter->client_id, BROWSER_CLIENT) == 0)
+        html(&body, "<li>Every browser is logged out%s.</li>", filter->subject == NULL ? ", yours too" : "");
     html(&body, "<li>What was allowed stays: who logs in again can connect again.</li></ul>");
     html_post(r, "/admin/cutoffs", &body);
     if (filter->whole_realm)

@@ -205,6 +205,8 @@ static void free_library(void *response)
 
 void answer_library(request *r, otok_http_response *response)
 {
+    if (response == NULL) /* then answer_send() says that no answer was made */
+        return;
     say(r, response->code, response->message != NULL ? response->message : "");
     for (size_t i = 0; i < response->header_count; i++)
         answer_header(r, response->headers[i].name, response->headers[i].value);

@@ -25,12 +25,12 @@ const char *client_title(const request *r, const char *id)
 
 void html_user_title(const request *r, const char *id, text *out)
 {
-    static const char service[] = "service:"; /* so token.c names the account of a client itself */
+    const size_t prefix = sizeof SERVICE_SUBJECT - 1;
     const user *u = directory_user(r->server->directory, id);
     if (u != NULL)
         html(out, "%s", u->name);
-    else if (strncmp(id, service, sizeof service - 1) == 0)
-        html(out, "%s itself", client_title(r, id + sizeof service - 1));
+    else if (strncmp(id, SERVICE_SUBJECT, prefix) == 0)
+        html(out, "%s itself", client_title(r, id + prefix));
     else
         html(out, "%s", id);
 }

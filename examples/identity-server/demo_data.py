@@ -69,11 +69,8 @@ class Agent:
         connection.close()
         return response.status, response.headers.get("Location", ""), text
 
-    def path(self, url: str) -> str:
-        parts = urlsplit(url)
-        return parts.path + ("?" + parts.query if parts.query else "")
-
-    def submit(self, page: str, answers: dict, action: str) -> Tuple[int, str, str]:
+    def submit(self, page: str, answers: dict, action: str
+               ) -> Tuple[int, str, str]:
         """Answers the form of a page that goes to `action`."""
         for form in re.findall(r"<form.*?</form>", page, re.S):
             target = re.search(r'action="([^"]*)"', form)
@@ -121,7 +118,8 @@ def connect(browser: Agent, client: tuple, agent: str) -> str:
              "redirect_uri": redirect_uri, "state": secrets.token_urlsafe(8),
              "code_challenge": challenge, "code_challenge_method": "S256",
              "prompt": "consent"}
-    status, location, page = browser.send("GET", "/authorize?" + urlencode(query))
+    status, location, page = browser.send(
+        "GET", "/authorize?" + urlencode(query))
     if status == 200:
         status, location, page = browser.submit(
             page, {"answer": "allow"}, "/consent")
@@ -142,7 +140,7 @@ def connect_device(browser: Agent, agent: str) -> str:
     codes = json.loads(device.send("POST", "/device_authorization", form)[2])
     query = urlencode({"user_code": codes["user_code"], "check": "1"})
     page = browser.send("GET", "/device?" + query)[2]
-    status, _, page = browser.submit(page, {"answer": "allow"}, "/device")
+    browser.submit(page, {"answer": "allow"}, "/device")
     tokens = device.token(
         "notes-cli", None, device_code=codes["device_code"],
         grant_type="urn:ietf:params:oauth:grant-type:device_code")

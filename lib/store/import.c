@@ -86,6 +86,10 @@ static int next_json(importer *i, otok_str *line, otok_json **out, otok_error *e
     int rc = next_line(i, line, err);
     if (rc != OTOK_OK)
         return rc;
+    /* White space around it is not ours: found here, and not by the sum, when everything is written. */
+    if (line->len < 3 || *(const char *)line->data != '{' || ((const char *)line->data)[line->len - 2] != '}')
+        return otok_fail(err, OTOK_E_FORMAT, "line %llu is not one object of JSON from its beginning to its end",
+                         (unsigned long long)i->number);
     rc = otok_json_parse_long(line->data, line->len - 1, OTOK_LINE_MAX, "it", out, &why);
     return rc == OTOK_OK ? OTOK_OK
                          : otok_fail(err, rc, "line %llu: %.400s", (unsigned long long)i->number, why.message);
@@ -252,13 +256,28 @@ static int pass(importer *i, const otok_id *id, otok_error *err)
     return rc;
 }
 
-static int import_record(importer *i, const otok_json *json, otok_error *err)
+/* A record that no store takes would fail the whole batch, and nobody could say which it was. */
+static int parse_record(importer *i, const otok_json *json, otok_error *err)
 {
     otok_error why = {0};
-    const otok_record *record = &i->line->record;
+    size_t first;
+    const otok_write write = {.op = OTOK_WRITE_INSERT, .record = &i->line->record};
+    const otok_group group = {.writes = &write, .n = 1};
     int rc = otok_line_parse(json, i->line, &why);
     if (rc != OTOK_OK)
         return otok_fail(err, rc, "line %llu: %.400s", (unsigned long long)i->number, why.message);
+    const char *fault = otok_group_fault(&group, &first);
+    if (fault != NULL)
+        return otok_fail(err, OTOK_E_FORMAT, "line %llu: %s", (unsigned long long)i->number, fault);
+    return OTOK_OK;
+}
+
+static int import_record(importer *i, const otok_json *json, otok_error *err)
+{
+    const otok_record *record = &i->line->record;
+    int rc = parse_record(i, json, err);
+    if (rc != OTOK_OK)
+        return rc;
     if (i->result->records != 0 && otok_id_compare(&i->last, &record->id) >= 0)
         return otok_fail(err, OTOK_E_FORMAT, "line %llu: not in the order of ids", (unsigned long long)i->number);
     i->last = record->id;

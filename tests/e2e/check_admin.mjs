@@ -12,6 +12,7 @@ import * as jose from 'jose';
 const USERS = ['alice', 'guest1', 'guest2'];
 const EACH = 20; // as many as the server lets a user have with one client
 const PAGE = 50;
+const MACHINES = ['attic', 'studio', 'office', 'cabin'];
 
 let stack, chrome, app, root;
 let backups; // token responses of the nightly backup
@@ -168,11 +169,15 @@ scenario('what is not there is a page that says so, and metrics are OpenMetrics 
     assert.equal(proxied.status, 403);
 });
 
-/** Sessions to look at. */
+/** Sessions to look at, and some use of them. */
 async function seed() {
     const tokens = [];
     for (let i = 0; i < EACH; i++)
-        tokens.push(...await Promise.all(USERS.map((user) => byPassword(stack, user))));
+        tokens.push(...await Promise.all(USERS.map((user) => byPassword(stack, user, undefined,
+            { 'user-agent': `${MACHINES[i % MACHINES.length]} nightly-backup/1.4` }))));
+    for (let i = 0; i < 2 * tokens.length; i += EACH) // the plot has something to show; a few connections at a time
+        await Promise.all(tokens.slice(i % tokens.length, i % tokens.length + EACH)
+            .map(({ refresh_token }) => refresh(stack, 'nightly-backup', refresh_token)));
     return tokens;
 }
 

@@ -151,6 +151,23 @@ scenario('errors of the authorization request come back with state and iss', asy
     }
 });
 
+scenario('one login for all: no page with prompt=none once all is allowed, and another login when it is asked for', async () => {
+    const robot = new Robot();
+    const first = await logIn(stack, 'pocket-notes', { robot, scope: 'openid profile' });
+    const silent = await logIn(stack, 'pocket-notes', { robot, scope: 'openid profile', prompt: 'none' });
+    assert.equal(silent.tokens.claims().auth_time, first.tokens.claims().auth_time);
+    assert.equal(silent.tokens.claims().sid, first.tokens.claims().sid);
+    const { url } = await authorize(stack, 'pocket-notes', { robot, scope: 'openid email', prompt: 'none' });
+    assert.equal(url.searchParams.get('error'), 'consent_required', 'email was not allowed yet');
+    const config = await discover(stack, 'pocket-notes');
+    for (const asks of [{ prompt: 'login' }, { max_age: '0' }]) {
+        const page = await robot.open(openid.buildAuthorizationUrl(config, { redirect_uri: redirectOf(stack, 'pocket-notes'),
+            scope: 'openid profile', code_challenge: 'x'.repeat(43), code_challenge_method: 'S256', ...asks }),
+        undefined, (to) => to.origin !== stack.issuer);
+        assert.match(page.text ?? `sent to ${page.left.origin}`, /Password/, JSON.stringify(asks));
+    }
+});
+
 scenario('a code that comes back late is refused and ends the session (I8, RFC 6749 section 4.1.2)', async () => {
     const form = await newCode();
     const first = await exchange(form);

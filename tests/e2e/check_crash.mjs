@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 import { scenario, runScenarios } from './support/scenario.mjs';
-import { byPassword, logIn, refresh } from './support/clients.mjs';
+import { authorize, byPassword, logIn, post, redirectOf, refresh } from './support/clients.mjs';
 import { Robot } from './support/robot.mjs';
 import { Stack } from './support/stack.mjs';
 import assert from 'node:assert/strict';
@@ -77,6 +77,20 @@ scenario('a server that ends by itself loses nothing either (I6)', async () => {
     assert.equal(await stack.server.stop('SIGTERM'), 0);
     await stack.startServer();
     assert.equal((await refresh(stack, 'nightly-backup', refresh_token)).status, 200);
+});
+
+scenario('two servers with one store: what one issues the other refreshes, what one revokes the other refuses (V5, S4)', async () => {
+    const sibling = await stack.startSibling();
+    const { refresh_token } = await byPassword(stack);
+    assert.equal((await refresh(sibling, 'nightly-backup', refresh_token)).status, 200);
+    const { url, expected } = await authorize(stack, 'pocket-notes');
+    const form = { grant_type: 'authorization_code', code: url.searchParams.get('code'), code_verifier: expected.pkceCodeVerifier,
+        redirect_uri: redirectOf(stack, 'pocket-notes') };
+    const there = await post(sibling, '/token', form, { id: 'pocket-notes' });
+    assert.equal(there.status, 200);
+    assert.equal((await post(stack, '/token', form, { id: 'pocket-notes' })).body.refresh_token, there.body.refresh_token);
+    assert.equal((await post(sibling, '/revoke', { token: refresh_token }, { id: 'nightly-backup' })).status, 200);
+    assert.equal((await refresh(stack, 'nightly-backup', refresh_token)).body.error, 'invalid_grant');
 });
 
 runScenarios(async () => (stack = await Stack.start()));

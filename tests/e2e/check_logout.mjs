@@ -66,9 +66,16 @@ scenario('logout at the server reaches the album through the back channel; offli
     await alice.look('logout');
     await alice.press('Stay logged in');
     assert.equal(new URL(alice.url()).pathname, '/account');
-    await alice.press('Log out', { within: 'header' });
+    await alice.goTo(await app.begin({ scope: 'openid notes.write', prompt: 'login' }));
+    await alice.logIn('alice');
+    if (await alice.has('Allow'))
+        await alice.press('Allow');
+    await app.finish();
+    assert.ok((await app.refresh()).refresh_token, 'of the login, which it will end with');
+    await alice.goTo(`${stack.issuer}/logout`);
     await alice.press('Log out', { within: 'main' });
     assert.match(await alice.notice(), /logged out/);
+    await assert.rejects(app.refresh(), { error: 'invalid_grant' });
     await alice.look();
     await untilLoggedOut(alice);
     assert.match(await importNow(alice), /Imported 3 photos/);

@@ -4,10 +4,13 @@
 
 import { scenario, runScenarios } from './support/scenario.mjs';
 import { Chrome } from './support/chrome.mjs';
-import { OAuthClient, introspect } from './support/clients.mjs';
+import { OAuthClient, introspect, post } from './support/clients.mjs';
 import { NativeApp } from './support/native_app.mjs';
+import { Robot } from './support/robot.mjs';
 import { Stack } from './support/stack.mjs';
 import assert from 'node:assert/strict';
+
+const PHONE = 'Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36';
 
 let stack, chrome, app;
 
@@ -29,7 +32,22 @@ scenario('the start page, and a login that goes wrong, then right', async () => 
     assert.equal(new URL(alice.url()).pathname, '/account');
 });
 
+/** Something for Alice to see beside what a scenario is about: a phone, and a laptop with a command line. */
+async function connectOthers() {
+    const phone = await chrome.person({ userAgent: PHONE });
+    await phone.goTo(await app.begin());
+    await phone.logIn('alice');
+    await phone.press('Allow');
+    const { body } = await post(stack, '/device_authorization', { scope: 'openid offline_access notes.write' },
+        { id: 'notes-cli', headers: { 'user-agent': 'laptop notes/1.2' } });
+    await new Robot().answer(body.verification_uri_complete);
+    await post(stack, '/token', { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: body.device_code },
+        { id: 'notes-cli' });
+    await app.finish();
+}
+
 scenario('an offline session is born, used, listed, revoked by its user, and over (I1, Q1, Q2, V2, V5)', async () => {
+    await connectOthers();
     const alice = await chrome.person();
     await alice.goTo(await app.begin());
     assert.match(await alice.text(), /Pocket Notes/);
@@ -45,7 +63,7 @@ scenario('an offline session is born, used, listed, revoked by its user, and ove
 
     await alice.goTo(`${stack.issuer}/account`);
     await alice.look('account');
-    const [row] = (await alice.rows()).filter(({ Device }) => /Chrom/.test(Device));
+    const [row] = (await alice.rows()).filter(({ Device }) => Device === 'Chrome on Linux');
     assert.match(row.Started, /now|second|minute/);
     assert.match(row.From, /127\.0\.0\.1|::1/);
     const button = `Revoke Pocket Notes on ${row.Device}`;
@@ -109,28 +127,41 @@ function withoutPrompt(href) {
 }
 
 scenario('a device: its code, who asks, and the answer (RFC 8628)', async () => {
-    const alice = await chrome.person();
+    const bob = await chrome.person();
     const cli = await OAuthClient.discover(stack, 'notes-cli');
     const started = await cli.startDevice('openid offline_access notes.write');
-    await alice.goTo(started.verification_uri);
-    await alice.logIn('alice');
-    await alice.look('device');
-    await alice.fill('Code', 'BCDF-GHJK');
-    await alice.press('Continue');
-    assert.match(await alice.notice(), /no device with this code/);
-    await alice.look();
-    await alice.fill('Code', started.user_code.toLowerCase().replace('-', ' '));
-    await alice.press('Continue');
-    assert.match(await alice.text(), /Is this you\?/);
-    assert.match(await alice.text(), new RegExp(started.user_code));
-    await alice.look('device-consent');
-    await alice.press('Allow');
-    assert.match(await alice.notice(), /may now act for you/);
-    await alice.look();
+    await bob.goTo(started.verification_uri);
+    await bob.logIn('bob');
+    await bob.look('device');
+    await bob.fill('Code', 'BCDF-GHJK');
+    await bob.press('Continue');
+    assert.match(await bob.notice(), /no device with this code/);
+    await bob.look();
+    await bob.fill('Code', started.user_code.toLowerCase().replace('-', ' '));
+    await bob.press('Continue');
+    assert.match(await bob.text(), /Is this you\?/);
+    assert.match(await bob.text(), new RegExp(started.user_code));
+    await bob.look('device-consent');
+    await bob.press('Allow');
+    assert.match(await bob.notice(), /may now act for you/);
+    await bob.look();
     const tokens = await cli.askDevice(started.device_code);
     assert.equal((await cli.refresh(tokens.refresh_token)).token_type, 'bearer');
-    await alice.goTo(`${stack.issuer}/account`);
-    assert.match(await alice.text(), /Notes on the command line/);
+    await bob.goTo(`${stack.issuer}/account`);
+    assert.match(await bob.text(), /Notes on the command line/);
+});
+
+scenario('somebody else at the same browser logs in as himself, and is asked himself', async () => {
+    const alice = await chrome.person();
+    await alice.goTo(await app.begin());
+    await alice.logIn('alice');
+    await alice.press('Log in as somebody else');
+    await alice.look();
+    await alice.logIn('bob');
+    assert.match(await alice.text(), /Bob Baker \(bob\)/);
+    await alice.press('Allow');
+    await app.finish();
+    assert.equal(app.tokens.claims().sub, 'bob');
 });
 
 scenario('a form without its token, with that of another browser, or from elsewhere, does nothing', async () => {

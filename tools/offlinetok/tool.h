@@ -2,14 +2,24 @@
  * tool.h - the administrator's command line, as its files see it.  Only arguments, tables and progress are here: what is done, the library
  * does.
  *
- *     main.c      the table of commands, options, help
- *     open.c      a store by its name, its keyring, its realm; policies from a file
- *     print.c     tables and JSON, times, progress, questions
- *     sessions.c  list, show, count, revoke, cutoff
+ *     main.c      the table of commands; options; help
+ *     open.c      a store by its name, its keyring, its realm
+ *     policy.c    policies from a file
+ *     print.c     tables, and texts of strangers on a terminal
+ *     json.c      JSON
+ *     time.c      times, read and shown
+ *     talk.c      progress, questions, complaints
+ *     filter.c    which sessions a command is for
+ *     sessions.c  list, show, count
+ *     revoke.c    revoke, cutoff
  *     people.c    consents, erase, subject
- *     store.c     init, sweep, stats, check, outbox
- *     move.c      backup, restore, export, import
- *     keys.c      keys, inspect
+ *     store.c     init, sweep, check
+ *     stats.c     stats
+ *     outbox.c    outbox
+ *     copy.c      backup, restore
+ *     move.c      export, import
+ *     keys.c      keys
+ *     inspect.c   inspect
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,10 +37,11 @@
 /* What the command exits with. */
 enum {
     EXIT_DONE = 0,
-    EXIT_NONE = 1,    /* there is no such session; or a check has found something */
-    EXIT_USAGE = 2,   /* the command line is wrong */
-    EXIT_TROUBLE = 3, /* store, keyring or file: said on standard error */
-    EXIT_DECLINED = 4 /* the question was not answered with yes */
+    EXIT_NONE = 1,         /* there is no such session; or a check has found something */
+    EXIT_USAGE = 2,        /* the command line is wrong */
+    EXIT_TROUBLE = 3,      /* store, keyring or file: said on standard error */
+    EXIT_DECLINED = 4,     /* the question was not answered with yes */
+    EXIT_INTERRUPTED = 130 /* by SIGINT, in long work: what was done stays */
 };
 
 /* -------------------------------------------------------------------------------------------------------- main.c */
@@ -49,11 +60,13 @@ typedef struct options {
     const char *cursor, *order; /* pages */
     int64_t limit;
     bool all; /* every page */
-    bool dry_run, repair, live, end_all, default_policy;
-    const char *mode, *at, *output, *algorithm, *use, *jwk, *scope;
+    bool dry_run, repair, live, end_all, default_policy, usage, acknowledge;
+    const char *mode, *at, *output, *algorithm, *use, *jwk;
     const char *const *arguments; /* what is no option */
     size_t narguments;
 } options;
+
+typedef struct progress progress;
 
 /* One command: `options` names those it takes beside the common ones, for the parser, the help and the completion. */
 typedef struct command {
@@ -94,63 +107,139 @@ typedef struct place {
     otok_keyring *keyring;
     otok_service *service;
     policies *policies;
+    progress *progress; /* told of every event, where a call has no watch of its own; NULL */
+    char *realm;        /* of the service */
+    char *root;         /* the folder that the store's name has */
+    char *directory;    /* that of LMDB: the same, or "store" in it */
     char *keyring_path; /* where the keyring is, or would be */
-    char *directory;    /* of an LMDB store: the one that LMDB has */
 } place;
 
-/* How much of it a command needs. */
+/* How much of it a command needs: a keyring where there is one; or a keyring, and the service of one realm. */
 enum { OPEN_STORE, OPEN_SERVICE };
 
-/* EXIT_DONE, or what the command exits with: said on standard error.  `read_only`: of a store that is there. */
+/* EXIT_DONE, or what the command exits with: said on standard error.  `read_only`: nothing is written. */
 int place_open(const options *o, int how, bool read_only, place *out);
 void place_close(place *p);
 
-/* A path beside: "lmdb:DIR" taken apart; freed with free().  NULL: not of that kind, or no memory. */
-char *path_of_store(const char *name);
+/* The names only: nothing is opened, and nothing need be there. */
+int place_name(const options *o, place *out);
 
-/* Policies: {"default":{"idle_timeout_s":...},"clients":{"backup":{...}}}, members named as in otok_policy. */
+/* The service of a realm, in a place that has a keyring; otok_service_close() ends it. */
+int place_service(place *p, const char *realm, otok_service **out, otok_error *err);
+
+/* Of how many realms a command looks at all. */
+enum { MOST_REALMS = 4096 };
+
+/* A path of two parts; freed with free().  NULL: no memory. */
+char *path_join(const char *directory, const char *name);
+bool path_exists(const char *path);
+
+/* ------------------------------------------------------------------------------------------------------ policy.c */
+
+/*
+ * {"default":{"idle_timeout_s":86400},"clients":{"backup":{"rotation":"never"}},"ceilings":{},"outbox_limit":1000}: members
+ * named as in otok_policy, otok_ceilings and otok_config, all of them optional; choices are their names in small letters,
+ * OTOK_UNLIMITED is "unlimited".  What is not known is refused.
+ */
 policies *policies_load(const char *path); /* NULL: said on standard error */
 void policies_free(policies *p);
-const otok_policy *policies_default(const policies *p);
-int policies_of_client(void *policies, const char *client_id,
-                       otok_policy *policy); /* as otok_callbacks.client_policy */
+const otok_policy *policies_default(const policies *p); /* these take NULL */
+const otok_ceilings *policies_ceilings(const policies *p);
+uint64_t policies_outbox_limit(const policies *p);
+int policies_of_client(const policies *p, const char *client_id, otok_policy *policy); /* 0 */
+
+/* A file's whole text, at most `most` bytes; freed with free().  NULL: said on standard error. */
+char *file_read(const char *path, size_t most);
 
 /* ------------------------------------------------------------------------------------------------------- print.c */
 
-/* Says what went wrong on standard error, and what to do next where that is known; returns EXIT_TROUBLE or, for what was not found, EXIT_NONE. */
-int complain(const char *doing, const otok_error *err);
-int complain_usage(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
+/*
+ * What a terminal would act upon, or shows out of order, as \u00XX; freed with free().  `json`: the text is JSON, in which that is
+ * the same text.  NULL: no memory.
+ */
+char *text_escape(const char *text, bool json);
+void print_text(FILE *to, const char *text);
 
 /* A table: columns as wide as they need to be, the last ones left out or cut where the terminal ends; never cut when it is no terminal. */
 typedef struct table table;
-table *table_new(const char *const *headings, size_t columns);
-void table_add(table *t, const char *const *cells); /* copies; escapes what a terminal would act upon */
-void table_print(table *t, FILE *to);
+table *table_new(const char *const *headings, size_t columns); /* NULL: no memory, and the others take that */
+void table_add(table *t, const char *const *cells);            /* copies; NULL: "-" */
+bool table_print(table *t, FILE *to);                          /* and begins anew, without headings; false: no memory */
 void table_free(table *t);
 
-/* "3 days ago", "in 27 days", "never", "no limit"; and "2026-11-22T05:30:00Z".  `room`: 32 characters. */
-void time_relative(int64_t us, int64_t now_us, char room[32]);
-void time_absolute(int64_t us, char room[32]);
-bool time_read(const char *text, int64_t *out_us); /* "now", RFC 3339, "@seconds", "-3d", "-12h" */
-int64_t time_now(void);
+/* Lines of names and what they are, the names in a column. */
+typedef struct fact {
+    const char *name, *value; /* NULL: the line is left out */
+} fact;
+void facts_print(const fact *facts, size_t n);
 
-/* JSON to standard output, by cJSON: `value` is freed.  Numbers beyond 2^53 are texts. */
+/* Digits in groups of three, "1,234,567"; and bytes, "12.3 MB". */
+enum { NUMBER_ROOM = 32 };
+const char *number_words(uint64_t n, char room[NUMBER_ROOM]);
+const char *bytes_words(uint64_t n, char room[NUMBER_ROOM]);
+
+/* -------------------------------------------------------------------------------------------------------- json.c */
+
+/* JSON to standard output, by cJSON: `value` is freed; NULL, no memory, is EXIT_TROUBLE.  Numbers beyond 2^53 are texts. */
 struct cJSON;
 int json_print(struct cJSON *value);
-int json_print_line(struct cJSON *value); /* one line a value, for streams */
+int json_print_line(struct cJSON *value);                                     /* one line a value, for streams */
+void json_add_text(struct cJSON *object, const char *name, const char *text); /* NULL: null */
+void json_add_number(struct cJSON *object, const char *name, int64_t number);
+void json_add_count(struct cJSON *object, const char *name, uint64_t number);
 struct cJSON *json_of_session(const otok_session *session);
 
+/* The words of the library's choices, as in the header, in small letters; "unknown". */
+const char *word_of_state(int32_t state);
+const char *word_of_grant(int32_t grant_type);
+const char *word_of_binding(int32_t binding);
+const char *word_of_kind(int32_t kind);
+
+/* -------------------------------------------------------------------------------------------------------- time.c */
+
+/* "3 days ago", "in 27 days", "never", "no limit"; and "2026-11-22T05:30:00Z". */
+enum { TIME_ROOM = 32 };
+void time_relative(int64_t us, int64_t now_us, char room[TIME_ROOM]);
+void time_absolute(int64_t us, char room[TIME_ROOM]);
+/* "now" (OTOK_NOW), RFC 3339, a date, "@seconds", "-3d", "-12h" */
+bool time_read(const char *text, int64_t now_us, int64_t *out_us);
+int64_t time_now(void);
+
+/* -------------------------------------------------------------------------------------------------------- talk.c */
+
+/* Says what went wrong on standard error, and what to do next where that is known; returns what to exit with. */
+int complain(const char *doing, const otok_error *err);
+int complain_usage(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
+int complain_trouble(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
+int complain_memory(void);
+
+/* A word about what was done, on standard error, unless --quiet. */
+void note(const options *o, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
+
 /* Progress on standard error, where that is a terminal and --quiet was not given; ten times a second at most. */
-typedef struct progress {
+struct progress {
     const char *what;
-    bool shown, wanted;
+    bool shown, wanted, watching;
+    uint64_t events;
     int64_t next_us, begun_us;
-} progress;
+};
 void progress_begin(progress *p, const options *o, const char *what);
 int progress_step(void *p, uint64_t done, uint64_t total); /* as otok_watch.progress; other than 0 after SIGINT */
+void progress_event(progress *p);                          /* of a call that cannot be ended: SIGINT ends the process */
 void progress_end(progress *p);
+bool was_interrupted(void);
 
 /* Whether to go on: --yes; else the question is asked on the terminal, and where there is none it is no. */
 bool confirm(const options *o, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
+
+/* ------------------------------------------------------------------------------------------------------ filter.c */
+
+/* Which sessions, out of --subject, --client, --sid and --whole-realm.  `none`: what it is without any of them. */
+enum { FILTER_REQUIRED, FILTER_REALM };
+int filter_read(const options *o, int none, otok_filter *out);
+
+/* "of subject alice with client backup", "of the realm https://id.example.org"; escaped; freed with free(). */
+char *filter_words(const otok_filter *filter, const char *realm);
+void json_add_filter(struct cJSON *object, const otok_filter *filter, const char *realm);
 
 #endif

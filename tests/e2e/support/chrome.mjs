@@ -27,9 +27,11 @@ export class Chrome {
     }
 
     /** Somebody with a browser of his own: no cookies are shared. */
-    async person() {
+    async person({ userAgent } = {}) {
         const context = await this.browser.createBrowserContext();
         const page = await context.newPage();
+        if (userAgent)
+            await page.setUserAgent(userAgent);
         await page.setViewport({ width: WIDTH, height: HEIGHT });
         await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'light' }]);
         await page.setJavaScriptEnabled(false);

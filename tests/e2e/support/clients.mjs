@@ -64,9 +64,9 @@ export const refresh = (stack, id, refresh_token, more = {}, options = {}) =>
     post(stack, '/token', { grant_type: 'refresh_token', refresh_token, ...more }, { id, ...options });
 
 /** A token by the password grant, for tests that are about something else: no browser, no page. */
-export async function byPassword(stack, user = 'alice', scope = 'openid offline_access files.read') {
+export async function byPassword(stack, user = 'alice', scope = 'openid offline_access files.read', headers = {}) {
     const { body } = await post(stack, '/token', { grant_type: 'password', username: user,
-        password: passwordOf(user), scope }, { id: 'nightly-backup' });
+        password: passwordOf(user), scope }, { id: 'nightly-backup', headers });
     if (!body.refresh_token)
         throw new Error(`no token: ${JSON.stringify(body.error ?? Object.keys(body))}`);
     return body;

@@ -12,7 +12,8 @@ export class NativeApp {
         const app = new NativeApp();
         app.config = await discover(stack, id);
         app.server = http.createServer((request, response) => {
-            app.back = new URL(request.url, app.redirect);
+            if (request.url.startsWith('/callback?')) // and not for an icon
+                app.back = new URL(request.url, app.redirect);
             response.writeHead(200, { 'content-type': 'text/html', connection: 'close' }).end(PAGE);
         }).listen(0, '127.0.0.1');
         await once(app.server, 'listening');

@@ -36,7 +36,10 @@ export function runScenarios(start, { atOnce = false, seconds = 60, stop = () =>
         console.log(`${percent}%: Checks: ${checks}, Failures: ${failures}, Errors: ${counts.errors}`);
     });
     test('scenarios', { concurrency: atOnce || 1 }, async (t) => {
-        const stack = await start();
+        const stack = await start().catch((error) => {
+            console.log(error);
+            throw error;
+        });
         const one = ({ name, body }) =>
             t.test(name, { timeout: seconds * 1000 }, () => run(body, stack, counts));
         if (atOnce)

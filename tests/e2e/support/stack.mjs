@@ -66,13 +66,24 @@ export class Stack {
 
     /** The server: at a free port, which it tells, or at the one it had. */
     async startServer() {
-        const args = ['--listen', `127.0.0.1:${this.port ?? 0}`, '--data', path.join(this.folder, 'data'),
-            '--directory', this.directory, ...(this.proxy ? ['--issuer', this.issuer] : [])];
-        this.server = new Program('identity-server', binary, args);
-        this.programs.push(this.server);
-        await this.server.until((output) => /^listening on \S+$/m.test(output));
+        this.server = await this.#startServer(this.port ?? 0, this.proxy ? ['--issuer', this.issuer] : []);
         [this.issuer] = this.server.output.match(/(?<=^listening on )\S+$/m);
         this.port ??= Number(new URL(this.issuer).port);
+    }
+
+    async #startServer(port, more) {
+        const server = new Program('identity-server', binary, ['--listen', `127.0.0.1:${port}`, '--data',
+            path.join(this.folder, 'data'), '--directory', this.directory, ...more]);
+        this.programs.push(server);
+        await server.until((output) => /^listening on \S+$/m.test(output));
+        return server;
+    }
+
+    /** Another server of the same issuer, with the same store: where it answers, to be used as a stack for plain requests. */
+    async startSibling() {
+        const port = await freePort();
+        await this.#startServer(port, ['--issuer', this.issuer]);
+        return { issuer: `http://localhost:${port}`, ports: this.ports };
     }
 
     /** As the machine does when it runs out of memory: no handler, no flush, no goodbye. */

@@ -1,0 +1,163 @@
+/*
+ * pool.c - connections: opened when they are needed, as many as the options allow, waited for, and opened again when they were lost.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "postgres/postgres.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A primary that is being replaced is looked for again after so long. */
+enum { PAUSE_MS = 100 };
+
+/* ---------------------------------------------------------------------------------------------------- opening */
+
+/* What the server tells by the way is nobody's to read here; but that it warns may matter: see write.c. */
+static void on_notice(void *arg, const PGresult *result)
+{
+    otok_pg_connection *connection = arg;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    connection->warned = connection->warned || (severity != NULL && strcmp(severity, "WARNING") == 0);
+}
+
+int otok_pg_connect(const char *conninfo, PGconn **out, otok_error *err)
+{
+    /* What stands before `dbname` is a default, what stands behind it counts whatever the string says. */
+    static const char *const names[] = {
+        "target_session_attrs", "connect_timeout", "application_name", "dbname", "client_encoding", NULL};
+    const char *const values[] = {"read-write", "3", "offlinetok", conninfo, "UTF8", NULL};
+    *out = PQconnectdbParams(names, values, 1);
+    if (*out == NULL)
+        return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a connection");
+    if (PQstatus(*out) == CONNECTION_OK)
+        return OTOK_OK;
+    bool refused = PQconnectionNeedsPassword(*out) != 0 || PQconnectionUsedPassword(*out) != 0;
+    const char *text = PQerrorMessage(*out);
+    int rc =
+        otok_pg_fail(err, refused ? OTOK_E_PERMISSION : OTOK_E_BUSY, "postgres: %.*s", (int)strnlen(text, 400), text);
+    PQfinish(*out);
+    *out = NULL;
+    return rc;
+}
+
+static int prepare_all(otok_pg *store, otok_pg_connection *connection, otok_error *err)
+{
+    int rc = OTOK_OK;
+    for (otok_pg_statement i = OTOK_PG_INSERT; rc == OTOK_OK && i < OTOK_PG_ALWAYS; i++) {
+        PGresult *result;
+        bool lost;
+        rc = otok_pg_run(store, connection, i, NULL, &result, &lost, err);
+    }
+    return rc;
+}
+
+static void close_connection(otok_pg_connection *connection)
+{
+    PQfinish(connection->pg);
+    connection->pg = NULL;
+    memset(connection->prepared, 0, sizeof connection->prepared);
+}
+
+static int open_connection(otok_pg *store, otok_pg_connection *connection, otok_error *err)
+{
+    int rc = otok_pg_connect(store->conninfo, &connection->pg, err);
+    if (rc != OTOK_OK)
+        return rc;
+    (void)PQsetNoticeReceiver(connection->pg, on_notice, connection);
+    rc = otok_pg_check_server(connection->pg, store->schema, err);
+    if (rc == OTOK_OK && PQsetnonblocking(connection->pg, 1) != 0)
+        rc = otok_pg_fail(err, OTOK_E_IO, "postgres: the connection cannot be made non-blocking");
+    if (rc == OTOK_OK)
+        rc = prepare_all(store, connection, err);
+    if (rc != OTOK_OK)
+        close_connection(connection);
+    return rc;
+}
+
+/* While there is no primary: a failover takes a moment. */
+static int open_patiently(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err)
+{
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    int rc = open_connection(store, connection, err);
+    while (rc == OTOK_E_BUSY && otok_pg_clock_us() < deadline_us) {
+        (void)nanosleep(&pause, NULL);
+        rc = open_connection(store, connection, err);
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------------- taking */
+
+/* One that is open, or else one that can be; NULL: all are taken.  With the mutex. */
+static otok_pg_connection *find(otok_pg *store)
+{
+    otok_pg_connection *closed = NULL;
+    for (size_t i = 0; i < store->nconnections; i++) {
+        otok_pg_connection *connection = &store->connections[i];
+        if (!connection->taken && connection->pg != NULL)
+            return connection;
+        if (!connection->taken && closed == NULL)
+            closed = connection;
+    }
+    return closed;
+}
+
+static struct timespec at(int64_t us)
+{
+    return (struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+}
+
+static otok_pg_connection *wait_for_one(otok_pg *store, int64_t deadline_us)
+{
+    const struct timespec until = at(deadline_us);
+    int rc = 0;
+    (void)pthread_mutex_lock(&store->mutex);
+    otok_pg_connection *connection = find(store);
+    while (connection == NULL && rc == 0) {
+        rc = pthread_cond_timedwait(&store->given_back, &store->mutex, &until);
+        connection = find(store);
+    }
+    if (connection != NULL)
+        connection->taken = true;
+    (void)pthread_mutex_unlock(&store->mutex);
+    return connection;
+}
+
+/* The server has closed it while nobody was looking: to be seen without asking it. */
+static bool is_stale(otok_pg_connection *connection)
+{
+    return PQconsumeInput(connection->pg) == 0 || PQstatus(connection->pg) != CONNECTION_OK;
+}
+
+int otok_pg_take(otok_pg *store, otok_pg_connection **out, otok_error *err)
+{
+    int64_t deadline_us = otok_pg_clock_us() + store->wait_us;
+    *out = NULL;
+    if (store->pid != getpid())
+        return otok_pg_fail(err, OTOK_E_STATE, "postgres: opened before fork: a child process opens its own");
+    otok_pg_connection *connection = wait_for_one(store, deadline_us);
+    if (connection == NULL)
+        return otok_pg_fail(err, OTOK_E_BUSY, "postgres: all %zu connections were taken all the time",
+                            store->nconnections);
+    if (connection->pg != NULL && is_stale(connection))
+        close_connection(connection);
+    int rc = connection->pg != NULL ? OTOK_OK : open_patiently(store, connection, deadline_us, err);
+    if (rc == OTOK_OK)
+        *out = connection;
+    else
+        otok_pg_give(store, connection, true);
+    return rc;
+}
+
+void otok_pg_give(otok_pg *store, otok_pg_connection *connection, bool good)
+{
+    if (!good)
+        close_connection(connection);
+    (void)pthread_mutex_lock(&store->mutex);
+    connection->taken = false;
+    (void)pthread_cond_signal(&store->given_back);
+    (void)pthread_mutex_unlock(&store->mutex);
+}

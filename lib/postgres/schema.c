@@ -1,0 +1,157 @@
+/*
+ * schema.c - what is in the database: migration, and whether it is there.
+ *
+ * No advisory locks, and nothing else that databases of the same protocol lack: of two that migrate at once, one fails at what the
+ * other has made, and finds it done.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "postgres/postgres.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1, LONGEST = 8192 };
+
+/*
+ * `%1$s` is the schema.  A refresh changes head and version, which no index has: with a fillfactor below 100 it is a heap-only update.
+ * The names are bytes, as the library has them; the view shows them as text.
+ */
+static const char *const steps[] = {
+    "CREATE SCHEMA IF NOT EXISTS %1$s",
+
+    "CREATE TABLE %1$s.meta (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL)",
+
+    "CREATE TABLE %1$s.records ("
+    " id bytea PRIMARY KEY, kind bigint NOT NULL, version bigint NOT NULL,"
+    " created_us bigint NOT NULL, sweep_us bigint NOT NULL,"
+    " realm_key bytea, subject_key bytea, client_key bytea, pair_key bytea, sid_key bytea, sweep_key bytea,"
+    " other_keys bytea[] NOT NULL, links bytea[] NOT NULL,"
+    " realm bytea NOT NULL, subject bytea NOT NULL, client bytea NOT NULL,"
+    " head bytea NOT NULL, body bytea NOT NULL) WITH (fillfactor = 85)",
+
+    "CREATE INDEX records_realm ON %1$s.records (realm_key, created_us, id) WHERE realm_key IS NOT NULL",
+    "CREATE INDEX records_subject ON %1$s.records (subject_key, created_us, id) WHERE subject_key IS NOT NULL",
+    "CREATE INDEX records_client ON %1$s.records (client_key, created_us, id) WHERE client_key IS NOT NULL",
+    "CREATE INDEX records_pair ON %1$s.records (pair_key, created_us, id) WHERE pair_key IS NOT NULL",
+    "CREATE INDEX records_sid ON %1$s.records (sid_key, created_us, id) WHERE sid_key IS NOT NULL",
+    "CREATE INDEX records_sweep ON %1$s.records (sweep_key, sweep_us, id) WHERE sweep_key IS NOT NULL",
+    "CREATE INDEX records_other ON %1$s.records USING gin (other_keys) WHERE other_keys <> '{}'",
+
+    /* The head: generation (4 bytes), key, flags, retries (2), rotated and refreshed in milliseconds (8 each). */
+    "CREATE VIEW %1$s.offline_sessions AS SELECT"
+    " translate(rtrim(encode(id, 'base64'), '='), '+/', '-_') AS session_id,"
+    " convert_from(realm, 'UTF8') AS realm, convert_from(subject, 'UTF8') AS subject,"
+    " convert_from(client, 'UTF8') AS client_id,"
+    " timestamptz 'epoch' + created_us * interval '1 microsecond' AS created_at,"
+    " timestamptz 'epoch' + ('x' || encode(substring(head from 17 for 8), 'hex'))::bit(64)::bigint"
+    " * interval '1 millisecond' AS last_used_at,"
+    " ('x' || encode(substring(head from 1 for 4), 'hex'))::bit(32)::bigint & 4294967295 AS generation,"
+    " get_byte(head, 4) AS token_key"
+    " FROM %1$s.records WHERE kind = 1",
+
+    "INSERT INTO %1$s.meta (one, version) VALUES (true, 1)",
+};
+
+/* ---------------------------------------------------------------------------------------------------- questions */
+
+static int run(PGconn *pg, const char *text, PGresult **out, otok_error *err)
+{
+    PGresult *result = PQexec(pg, text);
+    ExecStatusType status = PQresultStatus(result);
+    int rc = OTOK_OK;
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        rc = otok_pg_fail_result(pg, result, err);
+    if (out != NULL && rc == OTOK_OK)
+        *out = result;
+    else
+        PQclear(result);
+    return rc;
+}
+
+static int read_version(PGconn *pg, const char *schema, int *version, otok_error *err)
+{
+    char text[LONGEST];
+    PGresult *result = NULL;
+    *version = 0;
+    (void)snprintf(text, sizeof text, "SELECT version FROM %s.meta", schema);
+    int rc = run(pg, text, &result, err);
+    if (rc == OTOK_OK && PQntuples(result) == 1)
+        *version = atoi(PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return rc;
+}
+
+static int refuse_version(const char *schema, int version, otok_error *err)
+{
+    if (version > VERSION)
+        return otok_pg_fail(err, OTOK_E_FORMAT, "postgres: schema %s has version %d, and this library knows %d: %s",
+                            schema, version, VERSION, "upgrade the library");
+    return otok_pg_fail(err, OTOK_E_FORMAT, "postgres: schema %s is not there, or of an older version: %s", schema,
+                        "call otok_postgres_migrate(), or run offlinetok migrate");
+}
+
+/* What is committed must be on stable storage, and on the standbys that the server waits for. */
+static int check_durability(PGconn *pg, otok_error *err)
+{
+    PGresult *result = NULL;
+    int rc = run(pg,
+                 "SELECT current_setting('synchronous_commit'), "
+                 "coalesce(current_setting('synchronous_standby_names', true), '')",
+                 &result, err);
+    if (rc != OTOK_OK)
+        return rc;
+    const char *level = PQgetvalue(result, 0, 0), *standbys = PQgetvalue(result, 0, 1);
+    if (strcmp(level, "off") == 0)
+        rc = otok_pg_fail(err, OTOK_E_POLICY, "postgres: synchronous_commit is off: what is answered could be lost");
+    else if (strcmp(level, "local") == 0 && *standbys != '\0')
+        rc = otok_pg_fail(err, OTOK_E_POLICY,
+                          "postgres: synchronous_commit is local, and the server has synchronous standbys: %s",
+                          "what is answered could be lost in a failover");
+    PQclear(result);
+    return rc;
+}
+
+int otok_pg_check_server(PGconn *pg, const char *schema, otok_error *err)
+{
+    int version;
+    int rc = check_durability(pg, err);
+    if (rc == OTOK_OK)
+        rc = read_version(pg, schema, &version, err);
+    if (rc == OTOK_E_FORMAT)
+        return refuse_version(schema, 0, err);
+    return rc == OTOK_OK && version != VERSION ? refuse_version(schema, version, err) : rc;
+}
+
+/* ---------------------------------------------------------------------------------------------------- migration */
+
+static int make(PGconn *pg, const char *schema, otok_error *err)
+{
+    char text[LONGEST];
+    int rc = run(pg, "BEGIN", NULL, err);
+    for (size_t i = 0; rc == OTOK_OK && i < sizeof steps / sizeof steps[0]; i++) {
+        (void)snprintf(text, sizeof text, steps[i], schema);
+        rc = run(pg, text, NULL, err);
+    }
+    if (rc == OTOK_OK)
+        return run(pg, "COMMIT", NULL, err);
+    (void)run(pg, "ROLLBACK", NULL, NULL);
+    return rc;
+}
+
+int otok_pg_migrate(PGconn *pg, const char *schema, otok_error *err)
+{
+    int version;
+    int rc = read_version(pg, schema, &version, err);
+    if (rc == OTOK_OK && version == VERSION)
+        return OTOK_OK;
+    if (rc == OTOK_OK && version > VERSION)
+        return refuse_version(schema, version, err);
+    if (rc != OTOK_OK && rc != OTOK_E_FORMAT)
+        return rc;
+    int made = make(pg, schema, err);
+    if (made != OTOK_OK && read_version(pg, schema, &version, NULL) == OTOK_OK && version == VERSION)
+        return OTOK_OK; /* somebody else was faster */
+    return made;
+}

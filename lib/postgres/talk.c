@@ -1,0 +1,197 @@
+/*
+ * talk.c - one exchange with the server, with a deadline; what its errors mean.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "postgres/postgres.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int otok_pg_fail(otok_error *err, int code, const char *format, ...)
+{
+    char message[sizeof err->message];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return otok_error_set(err, code, 0, message);
+}
+
+int64_t otok_pg_clock_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* ---------------------------------------------------------------------------------------------------- errors */
+
+/*
+ * The first that begins so, of PostgreSQL's appendix A.  A miss is a division by zero: see write.c.  The server rolled back in each case
+ * but 40003; what it says while it goes away, or as a standby, is a reason to look for another.
+ */
+static const struct {
+    const char *begins;
+    int code;
+    bool lost;
+} states[] = {
+    {"22012", OTOK_E_CONFLICT, false},   /* division_by_zero: no record of that version */
+    {"23505", OTOK_E_CONFLICT, false},   /* unique_violation: a record of that id */
+    {"40003", OTOK_E_UNCERTAIN, true},   /* statement_completion_unknown */
+    {"40", OTOK_E_CONFLICT, false},      /* serialization_failure, deadlock_detected: decided anew */
+    {"25006", OTOK_E_BUSY, true},        /* read_only_sql_transaction: a standby */
+    {"57014", OTOK_E_BUSY, false},       /* query_canceled, statement_timeout */
+    {"55P03", OTOK_E_BUSY, false},       /* lock_not_available */
+    {"57P", OTOK_E_BUSY, true},          /* admin_shutdown, crash_shutdown, cannot_connect_now */
+    {"08", OTOK_E_BUSY, true},           /* connection exceptions */
+    {"53100", OTOK_E_FULL, false},       /* disk_full */
+    {"53200", OTOK_E_NOMEM, false},      /* out_of_memory */
+    {"53300", OTOK_E_BUSY, true},        /* too_many_connections */
+    {"28", OTOK_E_PERMISSION, true},     /* invalid authorization */
+    {"42501", OTOK_E_PERMISSION, false}, /* insufficient_privilege */
+    {"3F000", OTOK_E_FORMAT, false},     /* invalid_schema_name */
+    {"42P01", OTOK_E_FORMAT, false},     /* undefined_table */
+    {"42703", OTOK_E_FORMAT, false},     /* undefined_column */
+    {"26000", OTOK_E_BUSY, true},        /* invalid_sql_statement_name: a pooler gave us another's connection */
+    {"0A000", OTOK_E_BUSY, true},        /* feature_not_supported: a cached plan, after a migration */
+    {"XX001", OTOK_E_FORMAT, false},     /* data_corrupted */
+};
+
+int otok_pg_code(const char *sqlstate, bool *lost)
+{
+    for (size_t i = 0; sqlstate != NULL && i < sizeof states / sizeof states[0]; i++) {
+        if (strncmp(sqlstate, states[i].begins, strlen(states[i].begins)) == 0) {
+            *lost = states[i].lost;
+            return states[i].code;
+        }
+    }
+    *lost = sqlstate == NULL;
+    return sqlstate == NULL ? OTOK_E_BUSY : OTOK_E_IO;
+}
+
+/* One line, without what libpq puts around it. */
+int otok_pg_fail_result(const PGconn *pg, const PGresult *result, otok_error *err)
+{
+    bool lost;
+    const char *text = result != NULL ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    int code = otok_pg_code(result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL, &lost);
+    if (text == NULL)
+        text =
+            result != NULL && *PQresultErrorMessage(result) != '\0' ? PQresultErrorMessage(result) : PQerrorMessage(pg);
+    size_t len = strcspn(text, "\n");
+    return otok_pg_fail(err, code, "postgres: %.*s", (int)(len < 400 ? len : 400),
+                        len != 0 ? text : "the connection was lost");
+}
+
+/* ---------------------------------------------------------------------------------------------------- waiting */
+
+/* False: an error, or too late. */
+static bool wait_for(PGconn *pg, short events, int64_t deadline_us)
+{
+    struct pollfd socket = {.fd = PQsocket(pg), .events = events};
+    for (;;) {
+        int64_t left_us = deadline_us - otok_pg_clock_us();
+        if (left_us <= 0 || socket.fd < 0)
+            return false;
+        int64_t left_ms = left_us / 1000 + 1;
+        int n = poll(&socket, 1, left_ms < 60000 ? (int)left_ms : 60000);
+        if (n > 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            return false;
+    }
+}
+
+bool otok_pg_next(otok_pg_connection *connection, int64_t deadline_us, PGresult **out)
+{
+    PGconn *pg = connection->pg;
+    *out = NULL;
+    for (;;) {
+        int unsent = PQflush(pg);
+        if (unsent < 0)
+            return false;
+        if (PQisBusy(pg) == 0) {
+            *out = PQgetResult(pg);
+            return PQstatus(pg) == CONNECTION_OK;
+        }
+        if (!wait_for(pg, (short)(unsent != 0 ? POLLIN | POLLOUT : POLLIN), deadline_us) || PQconsumeInput(pg) == 0)
+            return false;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------- one statement */
+
+static void name_of(otok_pg_statement statement, char name[16])
+{
+    (void)snprintf(name, 16, "otok_%d", (int)statement);
+}
+
+/* Everything up to the end of a command, of which the first result counts. */
+static int receive(otok_pg *store, otok_pg_connection *connection, PGresult **out, bool *lost, otok_error *err)
+{
+    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
+    PGresult *result, *first = NULL;
+    bool good;
+    while ((good = otok_pg_next(connection, deadline_us, &result)) && result != NULL) {
+        if (first == NULL)
+            first = result;
+        else
+            PQclear(result);
+    }
+    if (!good) {
+        PQclear(result);
+        *lost = true;
+    }
+    ExecStatusType status = first != NULL ? PQresultStatus(first) : PGRES_FATAL_ERROR;
+    if (good && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)) {
+        *out = first;
+        return OTOK_OK;
+    }
+    int rc = otok_pg_fail_result(connection->pg, good ? first : NULL, err);
+    if (good && first != NULL)
+        (void)otok_pg_code(PQresultErrorField(first, PG_DIAG_SQLSTATE), lost);
+    PQclear(first);
+    return rc;
+}
+
+static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, bool *lost,
+                   otok_error *err)
+{
+    char name[16];
+    PGresult *result = NULL;
+    char *text = otok_pg_text(store, statement);
+    if (text == NULL)
+        return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a statement");
+    name_of(statement, name);
+    int rc = PQsendPrepare(connection->pg, name, text, 0, NULL) != 0 ? receive(store, connection, &result, lost, err)
+                                                                     : otok_pg_fail_result(connection->pg, NULL, err);
+    free(text);
+    PQclear(result);
+    connection->prepared[statement] = rc == OTOK_OK;
+    return rc;
+}
+
+int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement,
+                const otok_pg_parameters *parameters, PGresult **out, bool *lost, otok_error *err)
+{
+    enum { BINARY = 1 };
+    char name[16];
+    *out = NULL;
+    *lost = false;
+    int rc = connection->prepared[statement] ? OTOK_OK : prepare(store, connection, statement, lost, err);
+    if (rc != OTOK_OK || parameters == NULL)
+        return rc;
+    name_of(statement, name);
+    if (PQsendQueryPrepared(connection->pg, name, parameters->n, parameters->values, parameters->lengths,
+                            parameters->formats, BINARY) == 0) {
+        *lost = true;
+        return otok_pg_fail_result(connection->pg, NULL, err);
+    }
+    return receive(store, connection, out, lost, err);
+}
