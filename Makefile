@@ -20,7 +20,7 @@ ifneq ($(filter-out $(UNCONFIGURED),$(or $(MAKECMDGOALS),all)),)
 include $(CONFIG)
 endif
 
-$(CONFIG): configure config.mk.in pkgconfig/offlinetok.pc.in
+$(CONFIG): configure config.mk.in $(wildcard pkgconfig/*.pc.in)
 	$(call say,CONF,$@)
 	$(Q)cd $(@D) && if test -x config.status; then ./config.status --recheck >config.out && ./config.status -q; \
 	 else $(CURDIR)/configure -q; fi && rm -f config.out
@@ -58,13 +58,23 @@ endif
 # ---- Library ----
 
 LIB_SRC  := $(sort $(filter-out lib/postgres/%,$(wildcard lib/*/*.c)))
-HEADERS  := $(sort $(wildcard include/offlinetok/*.h))
+HEADERS  := $(sort $(filter-out %/postgres.h,$(wildcard include/offlinetok/*.h)))
 OBJ       = $(BUILD)/obj
 LIB_OBJ   = $(LIB_SRC:%.c=$(OBJ)/%.o)
 SONAME    = libofflinetok.so.$(firstword $(subst ., ,$(VERSION)))
 LIB_A     = $(BUILD)/libofflinetok.a
 LIB_SO    = $(BUILD)/libofflinetok.so.$(VERSION)
 MAP       = $(BUILD)/offlinetok.map
+
+# libofflinetok-postgres is a user of that: of its public headers, and its shared library. Where there is libpq.
+PG_SRC   := $(sort $(wildcard lib/postgres/*.c))
+PG_HEADER = include/offlinetok/postgres.h
+PG_OBJ    = $(PG_SRC:%.c=$(OBJ)/%.o)
+PG_FLAGS  = -Ilib $(PQ_CFLAGS)
+PG_SONAME = libofflinetok-postgres.so.$(firstword $(subst ., ,$(VERSION)))
+PG_A      = $(BUILD)/libofflinetok-postgres.a
+PG_SO     = $(BUILD)/libofflinetok-postgres.so.$(VERSION)
+PG_MAP    = $(BUILD)/offlinetok-postgres.map
 
 all: $(LIB_A) $(LIB_SO)
 
@@ -79,16 +89,18 @@ $(OBJ)/%.o: %.c $(BUILD)/flags
 
 # Other flags, other objects: this file changes when the commands do.
 $(BUILD)/flags: FORCE
-	$(shell mkdir -p $(@D))$(file >$@.new,$(COMPILE) $(LIB_FLAGS) $(LINK) $(ALL_LIBS))
+	$(shell mkdir -p $(@D))$(file >$@.new,$(COMPILE) $(LIB_FLAGS) $(LINK) $(ALL_LIBS) $(PG_FLAGS) $(PQ_LIBS))
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # Made anew each time, or the members of deleted sources would stay.
 $(LIB_A): $(LIB_OBJ)
+$(PG_A): $(PG_OBJ)
+$(LIB_A) $(PG_A):
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # One list says what is exported, and since when. A version's node inherits from the one before.
-$(MAP): lib/offlinetok.syms
+$(BUILD)/%.map: lib/%.syms
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
 	$(Q)grep -E '^otok_' $< | sort -k2,2V -k1,1 | awk ' \
@@ -101,6 +113,18 @@ $(LIB_SO): $(LIB_OBJ) $(MAP)
 	$(call say,LD,$@)
 	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--version-script,$(MAP) -Wl,-z,nodelete -o $@ $(LIB_OBJ) $(ALL_LIBS)
 	$(Q)ln -sf $(@F) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $(BUILD)/libofflinetok.so
+
+.PHONY: postgres
+all: $(if $(HAVE_POSTGRES),postgres)
+postgres: $(PG_A) $(PG_SO) ## libofflinetok-postgres; part of `make` where there is libpq
+
+$(OBJ)/lib/postgres/%.o: FLAGS = $(WARNINGS_LIB) $(PG_FLAGS)
+
+$(PG_SO): $(PG_OBJ) $(PG_MAP) $(LIB_SO)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(PG_SONAME) -Wl,--version-script,$(PG_MAP) -Wl,-z,nodelete -o $@ $(PG_OBJ) \
+	  -L$(BUILD) -lofflinetok $(PQ_LIBS) $(LIBS)
+	$(Q)ln -sf $(@F) $(BUILD)/$(PG_SONAME) && ln -sf $(PG_SONAME) $(BUILD)/libofflinetok-postgres.so
 
 # ---- Examples ----
 # Built as a user would: the public headers, the shared library, nothing else.
@@ -150,16 +174,37 @@ identity-server: $(SERVER) ## examples/identity-server: an OpenID provider, as a
 demo-server: $(SERVER) ## starts it, with a web application and a files API that use it: open http://localhost:8080/
 	@$(SERVER_DIR)/demo.sh $<
 
+# ---- The command ----
+# Built as a user would, too. What is installed is linked anew: in BUILD it finds the library beside it, there where it is installed.
+
+TOOL_SRC   := $(sort $(wildcard tools/offlinetok/*.c))
+TOOL_OBJ    = $(TOOL_SRC:%.c=$(OBJ)/%.o)
+TOOL        = $(BUILD)/offlinetok
+TOOL_WORDS  = tools/offlinetok.bash
+TOOL_FLAGS  = $(CJSON_CFLAGS)
+TOOL_LINK   = $(CC) -pthread $(CFLAGS) $(HARDEN_LDFLAGS)
+TOOL_RPATH  = $(if $(filter /usr/lib /usr/lib/% /lib /lib/%,$(libdir)),,-Wl$(comma)-rpath$(comma)$(libdir))
+comma      := ,
+completions = $(datadir)/bash-completion/completions
+
+all: $(TOOL)
+$(OBJ)/tools/%.o: FLAGS = $(WARNINGS_LIB) $(TOOL_FLAGS)
+
+$(TOOL): $(TOOL_OBJ) $(LIB_SO)
+	$(call say,LD,$@)
+	$(Q)$(TOOL_LINK) -o $@ $(TOOL_OBJ) $(USER_LIBS) $(CJSON_LIBS)
+
 # ---- Tests ----
 # check_*.c are Check programs, fuzz_*.c define LLVMFuzzerTestOneInput, fault/crash_*.c take a number of kills; what else
 # is in fault/ is a long run with a target of its own. All are linked with the static library, to reach what is hidden,
 # and with tests/support. A program that needs more of the
 # linker says so in a line of its own: /* link: -Wl,--wrap=malloc */
 # metrics/ has a program that writes OpenMetrics text, and a script that reads it.
+# tools/ has scripts that drive the command, and a host that issues meanwhile.
 # bindings/ has scripts that use the shared library from Python, and write the C that tells how a compiler lays it out.
 
 SUPPORT   := $(sort $(wildcard tests/support/*.c))
-TEST_SRC  := $(sort $(wildcard tests/check_*.c tests/*/check_*.c))
+TEST_SRC  := $(sort $(filter-out tests/postgres/%,$(wildcard tests/check_*.c tests/*/check_*.c)))
 CRASH_SRC := $(sort $(wildcard tests/fault/crash_*.c))
 LONG_SRC  := $(sort $(filter-out $(TEST_SRC) $(CRASH_SRC),$(wildcard tests/fault/*.c)))
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -168,6 +213,7 @@ CRASHES    = $(CRASH_SRC:%.c=$(BUILD)/%)
 LONG_RUNS  = $(LONG_SRC:%.c=$(BUILD)/%)
 FUZZERS    = $(FUZZ_SRC:%.c=$(BUILD)/%)
 METRICS    = $(BUILD)/tests/metrics/print_metrics
+TOOL_HOST  = $(BUILD)/tests/tools/host
 TEST_PARTS = $(SUPPORT:%.c=$(OBJ)/%.o) $(LIB_A)
 
 # Python is not built with a sanitizer, and cannot load a library that is.
@@ -180,7 +226,7 @@ FUZZ_ENGINE = $(OBJ)/tests/fuzz/replay.o
 $(FUZZERS): $(filter %.o,$(FUZZ_ENGINE))
 $(FUZZERS): MAIN = $(FUZZ_ENGINE)
 
-$(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
+$(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS) $(TOOL_HOST): $(BUILD)/%: $(OBJ)/%.o $(TEST_PARTS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(LINK) -o $@ $< $(MAIN) $(TEST_PARTS) \
@@ -188,7 +234,7 @@ $(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS): $(BUILD)/%: $(OBJ)/%.o $
 
 # What of the identity server needs no HTTP is tested like the library.
 IDENTITY_TESTS = $(filter $(BUILD)/tests/check_identity_%,$(TESTS))
-IDENTITY_PARTS = $(patsubst %,$(OBJ)/$(SERVER_DIR)/%.o,directory directory_read password throttle html seal)
+IDENTITY_PARTS = $(patsubst %,$(OBJ)/$(SERVER_DIR)/%.o,device_table directory directory_read password throttle html seal)
 $(IDENTITY_TESTS): $(IDENTITY_PARTS)
 $(IDENTITY_TESTS): MAIN = $(IDENTITY_PARTS)
 
@@ -220,20 +266,26 @@ list_metrics = exit tests/metrics/check_metrics $(WRAP) $(METRICS) "$$TMPDIR" &&
 list_binding = suite tests/bindings/check_$1 $(BUILD)/tests/bindings/layout_$1 >"$$TMPDIR/layout" && $(PYTHON) -B \
                tests/bindings/check_$1.py $(PLAIN) $(abspath $(LIB_SO)) "$$TMPDIR/layout"$(newline)
 list_bindings = $(foreach b,$(BINDINGS),$(call list_binding,$b))
+TOOL_TESTS  := $(sort $(wildcard tests/tools/check_*.py))
+list_tools   = $(foreach t,$(TOOL_TESTS),suite $(t:.py=) $(PYTHON) -B $t $(TOOL) $(TOOL_HOST)$(newline))
 RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 
 # The system's own, which the Debian package of the parser is for.
 PYTHON = /usr/bin/python3
 
-.PHONY: check check-list check-metrics check-bindings
-check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) $(LAYOUTS) ## every test, example, fuzz corpus and documented example
-	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics)$(list_bindings))
+.PHONY: check check-list check-metrics check-bindings check-tools
+check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) $(TOOL_HOST) $(LAYOUTS) ## every test, example, fuzz corpus and documented example
+	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics)$(list_bindings)$(list_tools))
 	@CC='$(COMPILE)' LIBS='$(USER_LIBS)' tests/lint/examples.sh $(BUILD)/docs >>$(BUILD)/check.list
 	@$(RUN) $(BUILD)/check.list
 
 check-metrics: $(METRICS) ## the OpenMetrics text of real services, read by the parser of the Prometheus project
 	$(file >$(BUILD)/metrics.list,$(list_metrics))
 	@$(RUN) $(BUILD)/metrics.list
+
+check-tools: $(TOOL) $(TOOL_HOST) ## the command offlinetok, driven as an administrator would
+	$(file >$(BUILD)/tools.list,$(list_tools))
+	@$(RUN) $(BUILD)/tools.list
 
 check-bindings: all $(LAYOUTS) ## the shared library from Python: ctypes by hand, and cffi from the public headers
 	$(file >$(BUILD)/bindings.list,$(list_bindings))
@@ -268,7 +320,7 @@ CRASH_KILLS = 10000
 check-crash: $(CRASHES) ## the long kill -9 loops (CRASH_KILLS=10000)
 	@for p in $(CRASHES); do echo "$$p $(CRASH_KILLS)"; $$p $(CRASH_KILLS) || exit 1; done
 
-check-million: $(BUILD)/tests/fault/million ## a million sessions on LMDB: issued, listed, refreshed, swept, memory watched
+check-million: $(BUILD)/tests/fault/million ## a million sessions on LMDB: issued, listed, refreshed, moved, checked, backed up, swept, memory watched
 	@$<
 
 STRESS_SECONDS = 10
@@ -305,7 +357,8 @@ fuzz-run: $(FUZZERS)
 
 E2E        = $(abspath $(BUILD)/e2e)
 E2E_SRC   := $(sort $(wildcard tests/e2e/* tests/e2e/support/*))
-E2E_TESTS := $(notdir $(filter tests/e2e/check_%,$(E2E_SRC)))
+# The longest first.
+E2E_TESTS := $(notdir $(filter tests/e2e/check_%.py,$(E2E_SRC)) $(filter tests/e2e/check_%.mjs,$(E2E_SRC)))
 E2E_JOBS   = 3
 CHROMIUM  ?= chromium
 
@@ -324,18 +377,64 @@ $(E2E)/venv/.up-to-date: tests/e2e/requirements.txt | $(packages_first)
 	$(Q)$(PYTHON) -m venv $(E2E)/venv && $(E2E)/venv/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# The example programs also with the Authlib of the system, where it is installed: it is older.
 list_e2e = suite tests/e2e/$(basename $1) cd $(E2E) && exec $(if $(filter %.py,$1),venv/bin/python -B,node) $1$(newline)
+list_e2e_system = $(if $(shell $(PYTHON) -c 'import authlib, flask, requests; print(1)' 2>/dev/null),suite \
+  tests/e2e/check_programs/system cd $(E2E) && OTOK_E2E_PYTHON=$(PYTHON) exec $(PYTHON) -B check_programs.py$(newline))
 
 .PHONY: check-e2e screenshots
 check-e2e: $(SERVER) $(E2E)/node_modules/.up-to-date $(E2E)/venv/.up-to-date ## the identity server with real clients and a real browser
+	@command -v $(CHROMIUM) >/dev/null || { echo '$(CHROMIUM) is missing: make deps check-e2e'; exit 1; }
 	@rm -rf $(E2E)/support $(E2E)/check_* $(E2E)/screenshots && cp -R $(filter-out %.txt %.json,$(wildcard tests/e2e/*)) $(E2E)
-	$(file >$(BUILD)/e2e.list,$(foreach t,$(E2E_TESTS),$(call list_e2e,$t)))
+	$(file >$(BUILD)/e2e.list,$(list_e2e_system)$(foreach t,$(E2E_TESTS),$(call list_e2e,$t)))
 	@OTOK_E2E_SERVER=$(abspath $(SERVER)) OTOK_E2E_SOURCE=$(CURDIR) OTOK_E2E_PYTHON=$(E2E)/venv/bin/python \
 	  OTOK_E2E_NODE="$$(command -v node)" OTOK_E2E_SCREENSHOTS=$(E2E)/screenshots CHROMIUM="$$(command -v $(CHROMIUM))" \
 	  JOBS=$(E2E_JOBS) LIMIT=170 tests/run.sh $(BUILD)/e2e.list
 
 screenshots: check-e2e ## the same, and docs/screenshots made anew
 	@mkdir -p docs/screenshots && cp $(E2E)/screenshots/*.png docs/screenshots/
+
+# ---- PostgreSQL ----
+# tests/postgres/check_*.c are Check programs, others with a main() long runs; the rest is linked with each of them. They find a
+# server in OTOK_TEST_POSTGRES, and make more of them with tests/postgres/cluster.sh. Linked with instead_of_lmdb.c, the tests
+# that stand on LMDB are run here once more, on PostgreSQL.
+
+PG_TEST_SRC := $(sort $(wildcard tests/postgres/check_*.c))
+PG_LONG_SRC := $(sort $(filter-out $(PG_TEST_SRC),$(shell grep -l '^int main' tests/postgres/*.c)))
+PG_INSTEAD   = $(OBJ)/tests/postgres/instead_of_lmdb.o
+PG_TESTS     = $(PG_TEST_SRC:%.c=$(BUILD)/%)
+PG_LONG      = $(PG_LONG_SRC:%.c=$(BUILD)/%)
+PG_PARTS     = $(filter-out $(patsubst %.c,$(OBJ)/%.o,$(PG_TEST_SRC) $(PG_LONG_SRC)) $(PG_INSTEAD),$(patsubst %.c,$(OBJ)/%.o,$(sort \
+               $(wildcard tests/postgres/*.c)))) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
+PG_SAME_SRC  = store/check_conform check_races
+PG_SAME      = $(PG_SAME_SRC:%=$(BUILD)/postgres/%)
+PG_LINK      = $(LINK) -o $@ $< $(filter %.o %.a,$(filter-out $<,$^)) $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' \
+               $(patsubst $(OBJ)/%.o,%.c,$<)) $(TEST_LIBS) $(PQ_LIBS) $(ALL_LIBS)
+PG_RUN       = OTOK_BUILD=$(abspath $(BUILD)) tests/postgres/cluster.sh run
+
+$(OBJ)/tests/postgres/%.o: FLAGS = $(TEST_FLAGS) $(PQ_CFLAGS)
+
+$(PG_TESTS) $(PG_LONG): $(BUILD)/%: $(OBJ)/%.o $(PG_PARTS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(PG_LINK)
+
+$(BUILD)/postgres/%: $(OBJ)/tests/%.o $(PG_INSTEAD) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(PG_LINK) -Wl,--wrap=otok_store_open_lmdb
+
+.PHONY: check-postgres check-failover bench-postgres
+check-postgres: $(packages_first) $(PG_TESTS) $(PG_SAME) ## everything on PostgreSQL, in a cluster of its own
+	$(file >$(BUILD)/postgres.list,$(call list_tests,$(PG_TESTS) $(PG_SAME)))
+	@$(PG_RUN) env $(RUN) $(BUILD)/postgres.list
+
+ROUNDS = 100
+check-failover: $(packages_first) $(BUILD)/tests/postgres/failover ## primaries killed and standbys promoted under load (ROUNDS=100)
+	@$(PG_RUN) $< $(ROUNDS)
+
+bench-postgres: $(packages_first) $(BUILD)/tests/postgres/bench ## refreshes a second on PostgreSQL, beside pgbench
+	@$(PG_RUN) $<
 
 # ---- Lint ----
 # `make -k lint` goes on after a finding; each part can be run alone.
@@ -345,7 +444,7 @@ LINTS = lint-format lint-headers lint-syms lint-man lint-shell lint-cppcheck lin
 lint: $(LINTS) ## clang-format, headers, symbols, man pages, scripts, cppcheck, clang-tidy, layers
 
 need    = command -v $1 >/dev/null || { echo '$1 is missing: make deps-dev'; exit 1; }
-C_FILES = $(sort $(wildcard $(foreach d,include/* lib/* tests tests/* examples examples/* tools,$d/*.c $d/*.h)))
+C_FILES = $(sort $(wildcard $(foreach d,include/* lib/* tests tests/* examples examples/* tools/*,$d/*.c $d/*.h)))
 MAN     = $(sort $(wildcard man/*.[137]))
 
 format: ## clang-format the tree
@@ -361,12 +460,13 @@ lint-format:
 lint-headers:
 	@$(call need,clang); $(call need,g++)
 	$(call say,LINT,headers)
-	$(Q)for h in $(HEADERS:include/%=%); do for cc in 'gcc -x c -std=c89' 'clang -x c -std=c89' 'g++ -x c++'; do \
+	$(Q)for h in $(patsubst include/%,%,$(HEADERS) $(PG_HEADER)); do for cc in 'gcc -x c -std=c89' 'clang -x c -std=c89' 'g++ -x c++'; do \
 	  echo "#include <$$h>" | $$cc -Iinclude -Wall -Wextra -pedantic -Werror -fsyntax-only - || exit 1; done; done
 
 lint-syms: all
 	$(call say,LINT,symbols)
-	$(Q)NM='$(NM)' VERSION='$(VERSION)' tests/lint/syms.sh check $(LIB_SO)
+	$(Q)NM='$(NM)' VERSION='$(VERSION)' tests/lint/syms.sh check $(LIB_SO) \
+	  $(if $(HAVE_POSTGRES),&& NM='$(NM)' VERSION='$(VERSION)' tests/lint/syms.sh check $(PG_SO) offlinetok-postgres)
 
 lint-man:
 	@$(call need,mandoc)
@@ -376,19 +476,23 @@ lint-man:
 lint-shell:
 	@$(call need,shellcheck)
 	$(call say,LINT,shellcheck)
-	$(Q)grep -rlE --exclude-dir=corpus '^#!.*[/ ](ba)?sh( |$$)' .ci tests examples tools 2>/dev/null | xargs shellcheck
+	$(Q)grep -rlE --exclude-dir=corpus '^#!.*[/ ](ba)?sh( |$$)' .ci tests examples tools 2>/dev/null | xargs shellcheck $(TOOL_WORDS)
 
 lint-cppcheck:
 	@$(call need,cppcheck)
 	$(call say,LINT,cppcheck)
 	$(Q)cppcheck -q -j2 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --std=c11 \
-	  --suppress=missingIncludeSystem -Iinclude -Ilib $(DEFS) -DOTOK_HAVE_LMDB=1 lib examples
+	  --suppress=missingIncludeSystem -Iinclude -Ilib $(DEFS) -DOTOK_HAVE_LMDB=1 lib examples tools
 
 lint-tidy:
 	@$(call need,clang-tidy)
 	$(call say,LINT,clang-tidy)
 	$(Q)printf '%s\n' $(LIB_SRC) $(EXAMPLE_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
 	  $(LIB_FLAGS) 2>/dev/null
+	$(Q)printf '%s\n' $(if $(HAVE_POSTGRES),$(PG_SRC)) | xargs -r -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) \
+	  -Iinclude $(PG_FLAGS) 2>/dev/null
+	$(Q)printf '%s\n' $(TOOL_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
+	  $(TOOL_FLAGS) 2>/dev/null
 	$(Q)printf '%s\n' $(SERVER_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
 	  $(SERVER_FLAGS) 2>/dev/null
 
@@ -408,24 +512,41 @@ mandest   = $(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $1))
 names_in  = $(addsuffix $(suffix $1),$(filter-out $(basename $(notdir $1)),$(shell \
   awk '/^\.Sh/ { in_name = /NAME/ } in_name && /^\.Nm/ { print $$2 }' $1)))
 
+# prefix may have been given to make instead of configure.
+define install_pc
+sed -e 's|^prefix=.*|prefix=$(prefix)|' -e 's|^libdir=.*|libdir=$(libdir)|' \
+  -e 's|^includedir=.*|includedir=$(includedir)|' $(dir $(CONFIG))pkgconfig/$1 >$(DESTDIR)$(libdir)/pkgconfig/$1
+endef
+
+define install_postgres
+$(INSTALL) -m 644 $(PG_HEADER) $(DESTDIR)$(includedir)/offlinetok/
+$(INSTALL) -m 644 $(PG_A) $(DESTDIR)$(libdir)/
+$(INSTALL) -m 755 $(PG_SO) $(DESTDIR)$(libdir)/
+ln -sf $(notdir $(PG_SO)) $(DESTDIR)$(libdir)/$(PG_SONAME)
+ln -sf $(PG_SONAME) $(DESTDIR)$(libdir)/libofflinetok-postgres.so
+$(call install_pc,offlinetok-postgres.pc)
+endef
+
 .PHONY: install uninstall dist
 install: all ## to DESTDIR and prefix
-	$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/offlinetok
+	$(INSTALL) -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/offlinetok $(DESTDIR)$(bindir) $(DESTDIR)$(completions)
 	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(includedir)/offlinetok/
 	$(INSTALL) -m 644 $(LIB_A) $(DESTDIR)$(libdir)/
 	$(INSTALL) -m 755 $(LIB_SO) $(DESTDIR)$(libdir)/
 	ln -sf $(notdir $(LIB_SO)) $(DESTDIR)$(libdir)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(libdir)/libofflinetok.so
-	sed -e 's|^prefix=.*|prefix=$(prefix)|' -e 's|^libdir=.*|libdir=$(libdir)|' \
-	  -e 's|^includedir=.*|includedir=$(includedir)|' $(dir $(CONFIG))pkgconfig/offlinetok.pc \
-	  >$(DESTDIR)$(libdir)/pkgconfig/offlinetok.pc
+	$(call install_pc,offlinetok.pc)
+	$(if $(HAVE_POSTGRES),$(install_postgres))
+	$(TOOL_LINK) -o $(DESTDIR)$(bindir)/offlinetok $(TOOL_OBJ) -L$(BUILD) -lofflinetok $(TOOL_RPATH) $(LDFLAGS) $(CJSON_LIBS)
+	$(INSTALL) -m 644 $(TOOL_WORDS) $(DESTDIR)$(completions)/offlinetok
 	$(foreach m,$(MAN),$(INSTALL) -d $(call mandest,$m) && $(INSTALL) -m 644 $m $(call mandest,$m)/$(newline)\
 	$(foreach n,$(call names_in,$m),ln -sf $(notdir $m) $(call mandest,$m)/$n$(newline)))
 
 uninstall: ## what install put there
-	rm -f $(HEADERS:include/%=$(DESTDIR)$(includedir)/%) \
-	  $(addprefix $(DESTDIR)$(libdir)/,$(notdir $(LIB_A) $(LIB_SO)) $(SONAME) libofflinetok.so \
-	  pkgconfig/offlinetok.pc) \
+	rm -f $(patsubst include/%,$(DESTDIR)$(includedir)/%,$(HEADERS) $(PG_HEADER)) \
+	  $(addprefix $(DESTDIR)$(libdir)/,$(notdir $(LIB_A) $(LIB_SO) $(PG_A) $(PG_SO)) $(SONAME) libofflinetok.so \
+	  $(PG_SONAME) libofflinetok-postgres.so pkgconfig/offlinetok.pc pkgconfig/offlinetok-postgres.pc) \
+	  $(DESTDIR)$(bindir)/offlinetok $(DESTDIR)$(completions)/offlinetok \
 	  $(foreach m,$(MAN),$(addprefix $(call mandest,$m)/,$(notdir $m) $(call names_in,$m)))
 	-rmdir $(DESTDIR)$(includedir)/offlinetok
 
@@ -435,12 +556,14 @@ dist: configure ## libofflinetok-VERSION.tar.gz from the last commit
 
 # ---- Housekeeping ----
 
-DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev check libsubunit-dev \
+DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmdb-dev libpq-dev check libsubunit-dev \
            python3-prometheus-client python3-cffi
 # Only for those goals that build or run the identity server.
 DEPS_SERVER = libmicrohttpd-dev libcurl4-openssl-dev python3-flask python3-authlib python3-requests
-# Node where there is none; npm comes with it when it is not Debian's.
-DEPS_E2E = chromium fonts-dejavu-core python3-venv $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+# Node and a browser where there is none; npm comes with a Node that is not Debian's.
+DEPS_E2E = fonts-dejavu-core python3-venv $(if $(shell command -v $(CHROMIUM)),,chromium) \
+           $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+DEPS_POSTGRES = postgresql
 DEPS_DEV = $(DEPS) $(DEPS_SERVER) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
            libc6-dbg strace git
 
@@ -452,14 +575,15 @@ deps-dev: packages ## the same, and those for lint, fuzz and valgrind
 packages:
 	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) $(if \
 	  $(filter identity-server demo-server check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_SERVER)) $(if \
-	  $(filter check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_E2E))'
+	  $(filter check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_E2E)) $(if \
+	  $(filter check-postgres check-failover bench-postgres,$(MAKECMDGOALS)),$(DEPS_POSTGRES))'
 
 clean: ## remove what was built
-	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok.*}
+	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok*,offlinetok}
 	-rmdir $(BUILD)
 
 distclean: clean ## and what was configured
-	rm -rf configure configure~ config.mk config.log config.status config.out autom4te.cache pkgconfig/offlinetok.pc
+	rm -rf configure configure~ config.mk config.log config.status config.out autom4te.cache pkgconfig/*.pc
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile

@@ -182,7 +182,7 @@ START_TEST(client_gets_of_what_is_asked_what_it_may_have_once)
     ck_assert_ptr_nonnull(d);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         text got = {0};
-        client_scopes(d, directory_client(d, "photo-album"), rows[i].asked, &got);
+        client_scopes(directory_client(d, "photo-album"), rows[i].asked, &got);
         ck_assert(!got.failed);
         ck_assert_pstr_eq(got.data, rows[i].got);
         text_free(&got);

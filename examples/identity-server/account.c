@@ -41,10 +41,8 @@ static int name_clients(struct overview *o, bool with_consents, otok_error *err)
 {
     o->n = 0;
     o->clients = calloc(o->sessions->count + o->consents->count + 1, sizeof *o->clients);
-    if (o->clients == NULL) {
-        *err = (otok_error){.code = OTOK_E_NOMEM, .message = "out of memory"};
-        return OTOK_E_NOMEM;
-    }
+    if (o->clients == NULL)
+        return out_of_memory(err);
     for (size_t i = 0; i < o->sessions->count; i++)
         remember_client(o, o->sessions->sessions[i]->client_id);
     for (size_t i = 0; with_consents && i < o->consents->count; i++)
@@ -208,18 +206,16 @@ void do_account_revoke(request *r)
     otok_session *session = NULL;
     text path = {0};
     int code = find_own(r, &session, &err);
-    if (code == OTOK_OK && strcmp(session->session_id, r->login->session_id) == 0) {
-        login_end(r);
+    bool is_this = code == OTOK_OK && strcmp(session->session_id, r->login->session_id) == 0;
+    if (code == OTOK_OK)
+        code = is_this ? login_end(r, false, &err) : session_end(r->server, session, &err);
+    html(&path, "/account");
+    if (code != OTOK_OK && code != OTOK_E_NOT_FOUND)
+        answer_failure(r, &err);
+    else if (is_this)
         answer_see_other(r, "/");
-    } else {
-        if (code == OTOK_OK)
-            code = otok_revoke_session(r->server->service, session->session_id, &err);
-        html(&path, "/account");
-        if (code == OTOK_OK || code == OTOK_E_NOT_FOUND)
-            answer_done(r, &path, code != OTOK_OK ? "gone" : is_browser(session) ? "login" : "session");
-        else
-            answer_failure(r, &err);
-    }
+    else
+        answer_done(r, &path, code != OTOK_OK ? "gone" : is_browser(session) ? "login" : "session");
     text_free(&path);
     otok_session_free(session);
 }

@@ -27,36 +27,14 @@ static void show_registration(const client *c, text *out)
 
 static int show_facts(const request *r, const otok_filter *filter, uint64_t kept, text *out, otok_error *err)
 {
-    char room[NUMBER_ROOM];
-    int64_t cutoff_us = 0;
     const client *c = directory_client(r->server->directory, filter->client_id);
-    int code = otok_cutoff_get(r->server->service, filter, &cutoff_us, err);
     html(out, "<section class=\"card\"><h2>About it</h2><dl class=\"facts\"><dt>Id</dt><dd><code>%s</code></dd>",
          filter->client_id);
     if (c != NULL)
         show_registration(c, out);
-    html(out,
-         "<dt>Sessions kept</dt><dd>%s <span class=\"muted\">also those that have ended, until they are swept "
-         "away</span></dd>"
-         "<dt>Cutoff</dt><dd>",
-         number_words(kept, room));
-    if (cutoff_us != 0) {
-        html(out, "what began before has ended: ");
-        html_time(out, cutoff_us, now_us());
-    } else {
-        html(out, "never set");
-    }
-    html(out, "</dd></dl></section>\n");
-    return code == OTOK_E_NOT_FOUND ? OTOK_OK : code;
-}
-
-static void show_order(const request *r, const char *path, text *out)
-{
-    const char *order = query_value(r, "order");
-    bool oldest = order != NULL && strcmp(order, "oldest") == 0;
-    html(out,
-         "<p class=\"row\"><span class=\"muted\">The %s first.</span><a href=\"%s?order=%s\">Show the %s first</a></p>",
-         oldest ? "oldest" : "newest", path, oldest ? "newest" : "oldest", oldest ? "newest" : "oldest");
+    int code = html_kept(r, filter, kept, out, err);
+    html(out, "</dl></section>\n");
+    return code;
 }
 
 static int show_sessions(const request *r, const otok_filter *filter, text *out, otok_error *err)
@@ -70,23 +48,10 @@ static int show_sessions(const request *r, const otok_filter *filter, text *out,
                                  .verb = "Revoke",
                                  .from = "client",
                                  .current = r->login->session_id};
-    otok_page *page = NULL;
-    bool restarted;
     text path = {0};
-    int code = sessions_read(r, filter, &page, &restarted, err);
     html(&path, "/admin/clients/%u", filter->client_id);
-    html(out, "<section class=\"card\"><h2>Sessions</h2>");
-    if (code == OTOK_OK && !path.failed) {
-        html_restarted(restarted, out);
-        show_order(r, path.data, out);
-        if (html_sessions(r, page, &table, out) == 0)
-            html(out, "<p>%s</p>", page->next_cursor != NULL ? "None on this page." : "None that lives.");
-        html_pager(r, path.data, page, out);
-    }
-    html(out, "</section>\n");
-    out->failed = out->failed || path.failed;
+    int code = html_session_list(r, filter, &table, &path, out, err);
     text_free(&path);
-    otok_page_free(page);
     return code;
 }
 

@@ -24,7 +24,7 @@ void do_admin_revoke(request *r)
     else
         html(&path, "/admin");
     if (code == OTOK_OK)
-        code = otok_revoke_session(r->server->service, session->session_id, &err);
+        code = session_end(r->server, session, &err);
     if (code == OTOK_OK)
         answer_done(r, &path, "session");
     else if (code == OTOK_E_NOT_FOUND || code == OTOK_E_INVALID)

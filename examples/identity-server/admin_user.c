@@ -11,30 +11,17 @@ enum { CONSENTS_AT_MOST = 1000 };
 
 static int show_facts(const request *r, const otok_filter *filter, uint64_t kept, text *out, otok_error *err)
 {
-    char room[NUMBER_ROOM];
-    int64_t cutoff_us = 0;
     const user *u = directory_user(r->server->directory, filter->subject);
-    int code = otok_cutoff_get(r->server->service, filter, &cutoff_us, err);
     html(out, "<section class=\"card\"><h2>About</h2><dl class=\"facts\"><dt>Id</dt><dd><code>%s</code></dd>",
          filter->subject);
     if (u != NULL)
         html(out, "<dt>E-mail</dt><dd>%s</dd><dt>May be offline</dt><dd>%s</dd><dt>Administrator</dt><dd>%s</dd>",
              u->email, u->may_be_offline ? "yes" : "no", u->is_administrator ? "yes" : "no");
-    html(out,
-         "<dt>Sessions kept</dt><dd>%s <span class=\"muted\">also those that have ended, until they are swept "
-         "away</span></dd>"
-         "<dt>Cutoff</dt><dd>",
-         number_words(kept, room));
-    if (cutoff_us != 0) {
-        html(out, "what began before has ended: ");
-        html_time(out, cutoff_us, now_us());
-    } else {
-        html(out, "never set");
-    }
-    html(out, "</dd></dl><p><a class=\"button button-quiet\" href=\"/admin/users/%u?export=1\" download=\"%s.json\">",
+    int code = html_kept(r, filter, kept, out, err);
+    html(out, "</dl><p><a class=\"button button-quiet\" href=\"/admin/users/%u?export=1\" download=\"%s.json\">",
          filter->subject, filter->subject);
     html(out, "Export all that is held about this user (JSON)</a></p></section>\n");
-    return code == OTOK_E_NOT_FOUND ? OTOK_OK : code;
+    return code;
 }
 
 static void show_consent(const request *r, const otok_consent *consent, text *out)
@@ -85,7 +72,7 @@ static int show_consents(const request *r, const otok_filter *filter, text *out,
 
 static int show_sessions(const request *r, const otok_filter *filter, text *out, otok_error *err)
 {
-    const session_table table = {.caption = "Live sessions, the newest first",
+    const session_table table = {.caption = "Live sessions",
                                  .kind = ANY_KIND,
                                  .with_browsers = true,
                                  .for_administrators = true,
@@ -93,22 +80,10 @@ static int show_sessions(const request *r, const otok_filter *filter, text *out,
                                  .verb = "Revoke",
                                  .from = "user",
                                  .current = r->login->session_id};
-    otok_page *page = NULL;
-    bool restarted;
     text path = {0};
-    int code = sessions_read(r, filter, &page, &restarted, err);
     html(&path, "/admin/users/%u", filter->subject);
-    html(out, "<section class=\"card\"><h2>Sessions</h2>");
-    if (code == OTOK_OK && !path.failed) {
-        html_restarted(restarted, out);
-        if (html_sessions(r, page, &table, out) == 0)
-            html(out, "<p>%s</p>", page->next_cursor != NULL ? "None on this page." : "None that lives.");
-        html_pager(r, path.data, page, out);
-    }
-    html(out, "</section>\n");
-    out->failed = out->failed || path.failed;
+    int code = html_session_list(r, filter, &table, &path, out, err);
     text_free(&path);
-    otok_page_free(page);
     return code;
 }
 

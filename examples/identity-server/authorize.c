@@ -15,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASKED         "asked"
-#define ASKED_PURPOSE "asked to log in"
+#define ASKED "asked"
 
 enum { ASKED_ENDS_AFTER_S = 3600 };
 
@@ -144,23 +143,45 @@ static bool is_hint_good(authorization *a)
 /*
  * prompt=login and max_age=0 ask for a login that is later than the request, and the request comes back after it unchanged.  So the time
  * at which the user was sent to the login page travels in it, sealed: nobody can leave the login out by taking a word from the URL.
+ * The seal's purpose is the request, whole: nor can he by adding a time that was sealed for another one, before he logged in.
  */
+static void asked_purpose(const authorization *a, text *out)
+{
+    text_add(out, "asked to log in");
+    authorize_url(a, "", false, out);
+}
+
 static void read_asked(authorization *a)
 {
     const char *sealed = query_value(a->r, ASKED);
-    char *plain = sealed == NULL ? NULL : unseal_text(a->r->server->seal, ASKED_PURPOSE, sealed, now_us());
+    text purpose = {0};
+    asked_purpose(a, &purpose);
+    char *plain =
+        sealed == NULL || purpose.failed ? NULL : unseal_text(a->r->server->seal, purpose.data, sealed, now_us());
     a->asked_us = plain == NULL ? 0 : strtoimax(plain, NULL, 10);
+    text_free(&purpose);
     free(plain);
+}
+
+/* NULL: no memory. */
+static char *make_asked(const authorization *a)
+{
+    char now[24], *sealed = NULL;
+    text purpose = {0};
+    asked_purpose(a, &purpose);
+    (void)snprintf(now, sizeof now, "%" PRId64, now_us());
+    if (!purpose.failed)
+        sealed = seal_text(a->r->server->seal, purpose.data, now, now_us() + ASKED_ENDS_AFTER_S * INT64_C(1000000));
+    text_free(&purpose);
+    return sealed;
 }
 
 static bool ask_login(const authorization *a)
 {
-    char now[24];
     text url = {0};
     if (has_word(a->prompt, "none"))
         return refuse(a, "login_required", NULL);
-    (void)snprintf(now, sizeof now, "%" PRId64, now_us());
-    char *sealed = seal_text(a->r->server->seal, ASKED_PURPOSE, now, now_us() + ASKED_ENDS_AFTER_S * INT64_C(1000000));
+    char *sealed = make_asked(a);
     authorize_url(a, "/authorize", false, &url);
     html(&url, "&" ASKED "=%u", sealed);
     if (url.failed || sealed == NULL)
@@ -179,7 +200,7 @@ static bool has_login(authorization *a)
         return ask_login(a);
     bool is_fresh = a->asked_us > 0 && l->auth_time_us >= a->asked_us;
     bool is_other = a->hinted != NULL && strcmp(a->hinted, l->user->id) != 0;
-    bool is_old = a->max_age_s >= 0 && (now_us() - l->auth_time_us) / 1000000 > a->max_age_s;
+    bool is_old = a->max_age_s >= 0 && now_us() - l->auth_time_us > a->max_age_s * 1000000;
     bool must_login = has_word(a->prompt, "login") || has_word(a->prompt, "select_account");
     if (is_fresh)
         return !is_other || refuse(a, "login_required", "somebody else than id_token_hint says has logged in");
@@ -222,7 +243,7 @@ static bool apply(authorization *a, const otok_offline_decision *decision, const
 {
     if (decision->oauth_error != NULL)
         return refuse(a, decision->oauth_error, decision->description);
-    client_scopes(a->r->server->directory, a->client, decision->scope, &a->scope);
+    client_scopes(a->client, decision->scope, &a->scope);
     if (a->scope.failed) {
         answer_no_memory(a->r);
         return false;

@@ -306,59 +306,41 @@ static void add(server *s, const client *c, const user *u, const char *sid, bool
     fprintf(stderr, "identity-server: out of memory: %s is not told of a logout\n", c->id);
 }
 
-/* Notes the clients of a page of sessions that want to be told. */
-static void note_clients(const client *all, size_t n, const otok_page *page, bool *noted)
-{
-    for (size_t i = 0; i < page->count; i++) {
-        for (size_t k = 0; k < n; k++) {
-            if (all[k].backchannel_logout_uri != NULL && strcmp(all[k].id, page->sessions[i]->client_id) == 0)
-                noted[k] = true;
-        }
-    }
-}
+struct clients {
+    const client *all;
+    size_t n;
+    bool *noted; /* those that have a session, and want to be told */
+};
 
-static int find_clients(server *s, const otok_filter *filter, const client *all, size_t n, bool *noted, otok_error *err)
+static bool note_client(void *arg, const otok_session *session)
 {
-    otok_list_request query;
-    char *cursor = NULL;
-    int rc;
-    otok_list_request_init(&query, sizeof query);
-    query.filter = filter;
-    query.limit = 1000;
-    do {
-        otok_page *page = NULL;
-        query.cursor = cursor;
-        rc = otok_list(s->service, &query, &page, err);
-        free(cursor);
-        cursor = NULL;
-        if (rc == OTOK_OK) {
-            note_clients(all, n, page, noted);
-            cursor = page->next_cursor != NULL ? strdup(page->next_cursor) : NULL;
-        }
-        otok_page_free(page);
-    } while (rc == OTOK_OK && cursor != NULL);
-    return rc;
+    const struct clients *clients = arg;
+    for (size_t k = 0; k < clients->n; k++) {
+        if (clients->all[k].backchannel_logout_uri != NULL && strcmp(clients->all[k].id, session->client_id) == 0)
+            clients->noted[k] = true;
+    }
+    return true;
 }
 
 /* Where it cannot be found out who has sessions, all who might are told: they look for theirs, and find none. */
 void notices_logout(server *s, const user *u, const char *sid, bool revoke_offline_access)
 {
-    const client *all;
-    size_t n = directory_clients(s->directory, &all);
+    struct clients to = {0};
     otok_filter filter;
     otok_error err = {.message = "out of memory"};
-    bool *noted = calloc(n + 1, sizeof *noted);
+    to.n = directory_clients(s->directory, &to.all);
+    to.noted = calloc(to.n + 1, sizeof *to.noted);
     otok_filter_init(&filter, sizeof filter);
     if (sid == NULL || revoke_offline_access)
         filter.subject = u->id;
     else
         filter.sid = sid;
-    bool found = noted != NULL && find_clients(s, &filter, all, n, noted, &err) == OTOK_OK;
+    bool found = to.noted != NULL && sessions_each(s, &filter, note_client, &to, &err) == OTOK_OK;
     if (!found)
         fprintf(stderr, "identity-server: who has sessions of a login that ends: %s\n", err.message);
-    for (size_t k = 0; k < n; k++) {
-        if (all[k].backchannel_logout_uri != NULL && (!found || noted[k]))
-            add(s, &all[k], u, sid, revoke_offline_access);
+    for (size_t k = 0; k < to.n; k++) {
+        if (to.all[k].backchannel_logout_uri != NULL && (!found || to.noted[k]))
+            add(s, &to.all[k], u, sid, revoke_offline_access);
     }
-    free(noted);
+    free(to.noted);
 }

@@ -15,8 +15,9 @@
 
 #define COOKIE  "login"
 #define PURPOSE "login"
+#define KNOWN   "known"
 
-enum { COOKIE_ENDS_AFTER_S = 24 * 3600 };
+enum { COOKIE_ENDS_AFTER_S = 24 * 3600, KNOWN_ENDS_AFTER_S = 365 * 24 * 3600 };
 enum { FAILURES_OF_NAME = 5, FAILURES_OF_ADDRESS = 20 };
 
 /* ------------------------------------------------------------------------------------------------- who is logged in */
@@ -84,27 +85,17 @@ int login_find(request *r, login **out, otok_error *err)
 
 /* ------------------------------------------------------------------------------------------------------ begin and end */
 
-void login_end(request *r)
+void login_cookie_remove(request *r)
 {
-    otok_error err;
     answer_cookie(r, COOKIE, NULL, 0);
-    if (r->login == NULL)
-        return;
-    int code = otok_revoke_session(r->server->service, r->login->session_id, &err);
-    if (code != OTOK_OK && code != OTOK_E_NOT_FOUND)
-        fprintf(stderr, "a login could not be ended: %s\n", err.message);
 }
 
 /* Somebody else logs in at this browser: whoever was there is logged out, of everything that hangs on that login. */
 static int end_other(request *r, const user *u, otok_error *err)
 {
-    otok_filter filter;
     if (r->login == NULL || r->login->user == u)
         return OTOK_OK;
-    notices_logout(r->server, r->login->user, r->login->sid, false);
-    otok_filter_init(&filter, sizeof filter);
-    filter.sid = r->login->sid;
-    return otok_logout(r->server->service, &filter, 0, NULL, err);
+    return login_logout(r->server, r->login->user, r->login->sid, false, err);
 }
 
 /* A user agent as the library takes it, or NULL: it is from outside. */
@@ -170,22 +161,65 @@ static bool begin_login(request *r, const user *u)
     return good;
 }
 
-/* The answers take as long, and read the same, whether the name, the password or the number of guesses was wrong. */
-const user *login_check(request *r, const char *name, const char *password)
+/* ---------------------------------------------------------------------------------------------------------- passwords */
+
+/*
+ * Strangers who guess the password of a name close it, and would so lock its user out.  So a browser in which he has logged in has a
+ * sealed cookie that says so, a random name and his: failures there are counted by that.  NULL: this is no such browser, or not of
+ * this name.
+ */
+static char *known_browser(const request *r, const char *name)
+{
+    char *cookie = request_cookie(r, KNOWN);
+    char *plain = cookie == NULL ? NULL : unseal_text(r->server->seal, KNOWN, cookie, now_us());
+    const char *space = plain == NULL ? NULL : strchr(plain, ' ');
+    free(cookie);
+    if (space != NULL && strcmp(space + 1, name) == 0)
+        return plain;
+    free(plain);
+    return NULL;
+}
+
+/* Without this cookie a login is as good: so nothing is said where there is no memory for it. */
+static void remember_browser(request *r, const user *u)
+{
+    text plain = {0};
+    char *known = known_browser(r, u->id), *name = known == NULL ? random_name() : NULL, *cookie = NULL;
+    html(&plain, "%h %h", name, u->id);
+    if (name != NULL && !plain.failed)
+        cookie = seal_text(r->server->seal, KNOWN, plain.data, now_us() + KNOWN_ENDS_AFTER_S * INT64_C(1000000));
+    if (cookie != NULL)
+        answer_cookie(r, KNOWN, cookie, KNOWN_ENDS_AFTER_S);
+    text_free(&plain);
+    free(cookie);
+    free(name);
+    free(known);
+}
+
+/* `who`: whose failures are counted. */
+static const user *check_throttled(request *r, const char *who, const char *name, const char *password)
 {
     const user *u = directory_user(r->server->directory, name);
-    if (name == NULL || password == NULL)
-        return NULL;
-    bool is_open = throttle_is_open("login of", name, FAILURES_OF_NAME) &&
-                   throttle_is_open("login from", r->ip, FAILURES_OF_ADDRESS);
-    if (!is_open)
+    if (!throttle_is_open("login of", who, FAILURES_OF_NAME) ||
+        !throttle_is_open("login from", r->ip, FAILURES_OF_ADDRESS))
         return NULL;
     if (!user_has_password(u, password)) {
-        throttle_failed("login of", name);
+        throttle_failed("login of", who);
         throttle_failed("login from", r->ip);
         return NULL;
     }
-    throttle_forget("login of", name); /* but not the address: who guesses may have an account of his own */
+    throttle_forget("login of", who); /* but not the address: who guesses may have an account of his own */
+    return u;
+}
+
+/* The answers read the same, whether the name, the password or the number of guesses was wrong; of a wrong name they take as long. */
+const user *login_check(request *r, const char *name, const char *password)
+{
+    if (name == NULL || password == NULL)
+        return NULL;
+    char *known = known_browser(r, name);
+    const user *u = check_throttled(r, known != NULL ? known : name, name, password);
+    free(known);
     return u;
 }
 
@@ -287,11 +321,13 @@ void do_login(request *r)
 {
     const char *url = path_or_default(form_value(r, "return")), *name = form_value(r, "username");
     const user *u = login_check(r, name, form_value(r, "password"));
-    if (u == NULL)
+    if (u == NULL) {
         show_form(
             r, 403, name,
             "User name or password is not right. After several failures nobody gets in by that name for five minutes.",
             url);
-    else if (begin_login(r, u))
+    } else if (begin_login(r, u)) {
+        remember_browser(r, u);
         answer_see_other(r, url);
+    }
 }

@@ -13,9 +13,6 @@
 
 enum { HOUR_S = 3600 };
 
-/* The subject of a client that acts for itself (RFC 6749 section 4.4). */
-static const char service_prefix[] = "service:";
-
 /* ------------------------------------------------------------------------------------------------------------- policy */
 
 static int client_policy(void *arg, const char *client_id, otok_policy *policy)
@@ -36,8 +33,8 @@ static int client_policy(void *arg, const char *client_id, otok_policy *policy)
 
 static bool is_service_of(const char *subject, const client *c)
 {
-    size_t len = sizeof service_prefix - 1;
-    return strncmp(subject, service_prefix, len) == 0 && strcmp(subject + len, c->id) == 0 &&
+    const size_t len = sizeof SERVICE_SUBJECT - 1;
+    return strncmp(subject, SERVICE_SUBJECT, len) == 0 && strcmp(subject + len, c->id) == 0 &&
            client_may_use(c, "client_credentials");
 }
 
@@ -67,8 +64,7 @@ static int authorize(void *arg, const otok_use *use, otok_answer *answer)
 
 /* ------------------------------------------------------------------------------------------------------------- claims */
 
-/* The claims that the scopes stand for (OpenID Connect Core 1.0 section 5.4): an object, freed with cJSON_free(); NULL: no memory. */
-static char *claims_of(const user *u, const char *scopes)
+cJSON *user_claims(const user *u, const char *scopes)
 {
     cJSON *claims = cJSON_CreateObject();
     bool done = claims != NULL;
@@ -77,9 +73,10 @@ static char *claims_of(const user *u, const char *scopes)
                cJSON_AddStringToObject(claims, "preferred_username", u->id) != NULL;
     if (done && has_word(scopes, "email"))
         done = cJSON_AddStringToObject(claims, "email", u->email) != NULL;
-    char *json = done ? cJSON_PrintUnformatted(claims) : NULL;
+    if (done)
+        return claims;
     cJSON_Delete(claims);
-    return json;
+    return NULL;
 }
 
 static int claims(void *arg, const otok_use *use, otok_answer *answer)
@@ -88,11 +85,13 @@ static int claims(void *arg, const otok_use *use, otok_answer *answer)
     const user *u = directory_user(s->directory, use->session->subject);
     if (u == NULL || !has_word(use->scope, "openid")) /* a service account, or nothing to do with OpenID Connect */
         return OTOK_OK;
-    char *json = claims_of(u, use->scope);
+    cJSON *object = user_claims(u, use->scope);
+    char *json = object != NULL ? cJSON_PrintUnformatted(object) : NULL;
     int rc = json != NULL ? otok_answer_set_id_claims(answer, json) : OTOK_E_NOMEM;
     if (rc == OTOK_OK)
         rc = otok_answer_set_access_claims(answer, json);
     cJSON_free(json);
+    cJSON_Delete(object);
     return rc;
 }
 

@@ -309,3 +309,47 @@ size_t html_sessions(const request *r, const otok_page *page, const session_tabl
         html_table_end(out);
     return shown;
 }
+
+/* ------------------------------------------------------------------------------------------- of administrators' pages */
+
+static void show_order(const request *r, const char *path, text *out)
+{
+    bool oldest = oldest_first(r);
+    html(out,
+         "<p class=\"row\"><span class=\"muted\">The %s first.</span><a href=\"%s?order=%s\">Show the %s first</a></p>",
+         oldest ? "oldest" : "newest", path, oldest ? "newest" : "oldest", oldest ? "newest" : "oldest");
+}
+
+int html_session_list(const request *r, const otok_filter *filter, const session_table *table, const text *path,
+                      text *out, otok_error *err)
+{
+    otok_page *page = NULL;
+    bool restarted;
+    int code = path->failed ? out_of_memory(err) : sessions_read(r, filter, &page, &restarted, err);
+    if (code != OTOK_OK)
+        return code;
+    html(out, "<section class=\"card\"><h2>Sessions</h2>");
+    html_restarted(restarted, out);
+    show_order(r, path->data, out);
+    if (html_sessions(r, page, table, out) == 0)
+        html(out, "<p>%s</p>", page->next_cursor != NULL ? "None on this page." : "None that lives.");
+    html_pager(r, path->data, page, out);
+    html(out, "</section>\n");
+    otok_page_free(page);
+    return code;
+}
+
+int html_kept(const request *r, const otok_filter *filter, uint64_t kept, text *out, otok_error *err)
+{
+    char room[NUMBER_ROOM];
+    int64_t cutoff_us = 0;
+    int code = otok_cutoff_get(r->server->service, filter, &cutoff_us, err);
+    html(out,
+         "<dt>Sessions kept</dt><dd>%s <span class=\"muted\">also those that have ended, until they are swept "
+         "away</span></dd><dt>Cutoff</dt><dd>%h",
+         number_words(kept, room), cutoff_us != 0 ? "what began before has ended: " : "never set");
+    if (cutoff_us != 0)
+        html_time(out, cutoff_us, now_us());
+    html(out, "</dd>");
+    return code == OTOK_E_NOT_FOUND ? OTOK_OK : code;
+}

@@ -69,4 +69,9 @@ typedef struct session_table {
 /* How many there are; 0: nothing is shown. */
 size_t html_sessions(const request *r, const otok_page *page, const session_table *table, text *out);
 
+/* For administrators: the sessions of a filter, page by page, at this path; how many are kept, and where the cutoff is. */
+int html_session_list(const request *r, const otok_filter *filter, const session_table *table, const text *path,
+                      text *out, otok_error *err);
+int html_kept(const request *r, const otok_filter *filter, uint64_t kept, text *out, otok_error *err);
+
 #endif

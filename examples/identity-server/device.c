@@ -70,7 +70,7 @@ void do_device_authorization(request *r)
     const client *c = client_asks(r, "/device_authorization", &http, dpop);
     if (c == NULL)
         return;
-    client_scopes(r->server->directory, c, form_value(r, "scope"), &scopes);
+    client_scopes(c, form_value(r, "scope"), &scopes);
     if (!client_may_use(c, GRANT_TYPE))
         answer_refusal(r, OTOK_E_UNAUTHORIZED_CLIENT, "the client is not registered for the device grant");
     else if (scopes.failed)

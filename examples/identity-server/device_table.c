@@ -13,7 +13,7 @@
 
 #include "device.h"
 
-enum { MOST_DEVICES = 1000, MOST_OF_ONE_ADDRESS = 100 };
+enum { MOST_DEVICES = 1000, MOST_OF_ONE_NETWORK = 100 };
 static const int64_t SECOND_US = 1000000;
 
 /* No vowels, which make words, and no Y (RFC 8628 section 6.1). */
@@ -23,6 +23,7 @@ enum { NLETTERS = sizeof LETTERS - 1 };
 typedef struct entry {
     device device;
     char *code_hash; /* the device code itself is kept by the device alone */
+    char network[NETWORK_ROOM];
     char user_code[USER_CODE + 1];
     int64_t ends_us, next_poll_us, interval_us;
 } entry;
@@ -107,6 +108,8 @@ static entry *entry_new(const device *d, int64_t now, char device_code[DEVICE_CO
         return NULL;
     }
     e->device = *d;
+    if (!network_of(d->ip, e->network))
+        snprintf(e->network, sizeof e->network, "%s", d->ip);
     e->device.state = DEVICE_PENDING;
     e->device.asked_us = now;
     e->ends_us = now + DEVICE_SECONDS * SECOND_US;
@@ -114,8 +117,8 @@ static entry *entry_new(const device *d, int64_t now, char device_code[DEVICE_CO
     return e;
 }
 
-/* A place for one more, from that address: a free one, or of who has run out of time first. NULL: there is none. */
-static entry **find_place(devices *all, const char *ip, int64_t now)
+/* A place for one more, from that network: a free one, or of who has run out of time first. NULL: there is none. */
+static entry **find_place(devices *all, const char *network, int64_t now)
 {
     entry **place = NULL;
     int64_t place_ends_us = now;
@@ -127,10 +130,10 @@ static entry **find_place(devices *all, const char *ip, int64_t now)
             place = &all->entries[i];
             place_ends_us = ends_us;
         }
-        if (e != NULL && ends_us > now && e->device.state == DEVICE_PENDING && strcmp(e->device.ip, ip) == 0)
+        if (e != NULL && ends_us > now && e->device.state == DEVICE_PENDING && strcmp(e->network, network) == 0)
             same++;
     }
-    return same < MOST_OF_ONE_ADDRESS ? place : NULL;
+    return same < MOST_OF_ONE_NETWORK ? place : NULL;
 }
 
 bool devices_add(devices *all, const device *d, char device_code[DEVICE_CODE + 1], char user_code[USER_CODE + 1])
@@ -140,7 +143,7 @@ bool devices_add(devices *all, const device *d, char device_code[DEVICE_CODE + 1
     if (e == NULL)
         return false;
     pthread_mutex_lock(&all->lock);
-    entry **place = find_place(all, d->ip, now);
+    entry **place = find_place(all, e->network, now);
     bool good = place != NULL && draw_letters(e->user_code);
     while (good && by_user_code(all, e->user_code, now) != NULL)
         good = draw_letters(e->user_code);

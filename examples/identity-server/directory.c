@@ -143,9 +143,8 @@ bool has_word(const char *list, const char *word)
 }
 
 /* Along the client's list, of which every scope is one of the directory's: so what is asked costs no more than that. */
-void client_scopes(const directory *d, const client *c, const char *asked, text *out)
+void client_scopes(const client *c, const char *asked, text *out)
 {
-    (void)d;
     for (size_t i = 0; c->scopes[i] != NULL; i++) {
         if (!has_word(asked, c->scopes[i]) || has_word(out->data, c->scopes[i]))
             continue;

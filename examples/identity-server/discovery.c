@@ -201,21 +201,13 @@ void show_jwks(request *r)
 
 /* ---------------------------------------------------------------------------------------------------- UserInfo */
 
-/* The claims that the scopes stand for (OpenID Connect Core 1.0 section 5.4). */
 static cJSON *claims_about(const user *u, const char *scopes)
 {
-    cJSON *object = cJSON_CreateObject();
-    bool good = object != NULL && cJSON_AddStringToObject(object, "sub", u->id) != NULL;
-    if (good && has_word(scopes, "profile"))
-        good = cJSON_AddStringToObject(object, "name", u->name) != NULL &&
-               cJSON_AddStringToObject(object, "preferred_username", u->id) != NULL;
-    if (good && has_word(scopes, "email"))
-        good = cJSON_AddStringToObject(object, "email", u->email) != NULL;
-    if (!good) {
-        cJSON_Delete(object);
-        object = NULL;
-    }
-    return object;
+    cJSON *object = user_claims(u, scopes);
+    if (object != NULL && cJSON_AddStringToObject(object, "sub", u->id) != NULL)
+        return object;
+    cJSON_Delete(object);
+    return NULL;
 }
 
 void show_userinfo(request *r)

@@ -255,28 +255,47 @@ static const route *find_route(exchange *x)
     return NULL;
 }
 
-static enum MHD_Result count_header(void *count, enum MHD_ValueKind kind, const char *name, const char *value)
+/* Header fields of which a request has one at most. */
+struct single {
+    int host, length, encoding, authorization;
+    bool is_bad; /* a name that is none, or an encoding that is not known here */
+};
+
+static enum MHD_Result count_single(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    (void)kind, (void)value;
-    if (strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
-        ++*(int *)count;
+    struct single *found = arg;
+    (void)kind;
+    found->host += strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0;
+    found->length += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    found->authorization += strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0;
+    if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+        found->encoding++;
+        found->is_bad = found->is_bad || value == NULL || strcasecmp(value, "chunked") != 0;
+    }
+    found->is_bad = found->is_bad || strpbrk(name, " \t") != NULL;
     return MHD_YES;
 }
 
-/* Two of them, and who authenticates would depend on who looks: a proxy before us, or we. */
-static bool has_one_authorization(request *r)
+/*
+ * Where a request ends, and who authenticates with it, would depend on who looks, a proxy before us or we: such a request is refused,
+ * and nothing behind it is read (RFC 9112 section 6.3).
+ */
+static bool is_ambiguous(request *r)
 {
-    int count = 0;
-    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_header, &count);
-    if (count <= 1)
-        return true;
-    answer_oauth_error(r, MHD_HTTP_BAD_REQUEST, "invalid_request", "there are two Authorization header fields");
-    return false;
+    struct single found = {0};
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_single, &found);
+    return found.is_bad || found.host > 1 || found.authorization > 1 || found.length + found.encoding > 1;
 }
 
 static void handle(exchange *x)
 {
-    if (!read_url(x) || !has_one_authorization(&x->request))
+    if (x->is_ambiguous) {
+        answer_header(&x->request, MHD_HTTP_HEADER_CONNECTION, "close");
+        answer_oauth_error(&x->request, MHD_HTTP_BAD_REQUEST, "invalid_request",
+                           "a header field is there twice, or two contradict each other");
+        return;
+    }
+    if (!read_url(x))
         return;
     const route *to = find_route(x);
     if (to != NULL && read_body(x, to) && guard(x, to))
@@ -305,6 +324,7 @@ static void begin(exchange *x, const char *method)
     x->has_begun = true;
     r->method = strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ? MHD_HTTP_METHOD_GET : method;
     x->is_too_large = length != NULL && strtoull(length, NULL, 10) > MOST_BODY;
+    x->is_ambiguous = is_ambiguous(r);
     read_address(r);
 }
 
@@ -329,7 +349,7 @@ enum MHD_Result exchange_go_on(void *of, struct MHD_Connection *connection, cons
         return MHD_NO;
     if (!x->has_begun) {
         begin(x, method);
-        if (!x->is_too_large)
+        if (!x->is_too_large && !x->is_ambiguous)
             return MHD_YES;
     } else if (*data_len != 0) {
         size_t len = *data_len;

@@ -23,7 +23,7 @@ typedef struct exchange {
     text body;
     login *login;
     text endpoint; /* the URI that request_as_http() told */
-    bool has_begun, is_too_large;
+    bool has_begun, is_too_large, is_ambiguous;
 
     struct MHD_Response *response;
     struct own_header headers[MOST_HEADERS];

@@ -9,7 +9,7 @@
 
 #include "server.h"
 
-enum { MOST_AUDIENCES = 16, PAGE = 50 };
+enum { MOST_AUDIENCES = 16 };
 
 /* ---------------------------------------------------------------------------------------------------- scopes */
 
@@ -28,7 +28,7 @@ static int read_decision(const otok_offline_decision *decision, char **granted, 
     if (decision->scope[0] == '\0')
         return refuse(OTOK_E_SCOPE, "no scope is asked for that this client may have", err);
     *granted = strdup(decision->scope);
-    return *granted != NULL ? OTOK_OK : refuse(OTOK_E_NOMEM, "out of memory", err);
+    return *granted != NULL ? OTOK_OK : out_of_memory(err);
 }
 
 /* Who comes here has agreed: the user on a page or by giving the password away, or the client itself. */
@@ -79,60 +79,9 @@ int consent_add(server *s, const char *subject, const client *c, const char *gra
         return rc;
     add_words(&all, before != NULL ? before->scope : NULL);
     add_words(&all, granted);
-    rc = all.failed ? refuse(OTOK_E_NOMEM, "out of memory", err)
-                    : otok_consent_put(s->service, subject, c->id, all.data, err);
+    rc = all.failed ? out_of_memory(err) : otok_consent_put(s->service, subject, c->id, all.data, err);
     text_free(&all);
     otok_consent_free(before);
-    return rc;
-}
-
-/* ---------------------------------------------------------------------------------------------------- the login */
-
-/* The session of the browser in which that was approved; NULL: not on this page. */
-static const otok_session *find_login(const otok_page *page, const approval *a)
-{
-    for (size_t i = 0; i < page->count; i++) {
-        const otok_session *session = page->sessions[i];
-        if (strcmp(session->client_id, BROWSER_CLIENT) == 0 && strcmp(session->subject, a->user->id) == 0 &&
-            session->state == OTOK_OK)
-            return session;
-    }
-    return NULL;
-}
-
-/*
- * Whether the login that an approval was given in has not ended: what was approved before a logout, or before an administrator's cutoff,
- * is not to be redeemed after it.  The session of the browser is the oldest of its sid, so this is the first page; it tells the name
- * of the device too.
- */
-static int login_lives(server *s, const approval *a, bool *lives, char device[AGENT_NAME], otok_error *err)
-{
-    otok_filter filter;
-    otok_list_request query;
-    otok_filter_init(&filter, sizeof filter);
-    filter.sid = a->sid;
-    otok_list_request_init(&query, sizeof query);
-    query.filter = &filter;
-    query.order = OTOK_ORDER_OLDEST_FIRST;
-    query.limit = PAGE;
-    char *cursor = NULL;
-    int rc = OTOK_OK;
-    *lives = false;
-    do {
-        otok_page *page = NULL;
-        query.cursor = cursor;
-        rc = otok_list(s->service, &query, &page, err);
-        free(cursor);
-        cursor = NULL;
-        if (rc == OTOK_OK) {
-            const otok_session *found = find_login(page, a);
-            *lives = found != NULL;
-            (void)agent_name(found != NULL ? found->start_user_agent : NULL, device);
-            cursor = page->next_cursor != NULL ? strdup(page->next_cursor) : NULL;
-        }
-        otok_page_free(page);
-    } while (rc == OTOK_OK && !*lives && cursor != NULL);
-    free(cursor);
     return rc;
 }
 
@@ -270,12 +219,13 @@ static void issue(request *r, const otok_http_request *http, const approval *a, 
     answer_endpoint(r, rc, response, &err);
 }
 
+/* What was approved before a logout, or before an administrator's cutoff, is not to be redeemed after it. */
 void answer_tokens(request *r, const otok_http_request *http, const approval *a)
 {
     struct issue i = {0};
     otok_error err = {0};
     bool lives = true;
-    int rc = a->sid != NULL ? login_lives(r->server, a, &lives, i.agent, &err) : OTOK_OK;
+    int rc = a->sid != NULL ? login_lives(r->server, a->user, a->sid, &lives, i.agent, &err) : OTOK_OK;
     if (rc != OTOK_OK)
         answer_endpoint(r, rc, NULL, &err);
     else if (!lives)

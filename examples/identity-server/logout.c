@@ -49,10 +49,8 @@ static int read_hint(const request *r, const char *hint, departure *d, otok_erro
     int rc = otok_jwt_verify(r->server->service, hint, "JWT", &claims, err);
     d->hint = rc == OTOK_OK ? cJSON_Parse(claims) : NULL;
     otok_string_free(claims);
-    if (rc == OTOK_OK && d->hint == NULL) {
-        *err = (otok_error){.code = OTOK_E_NOMEM, .message = "out of memory"};
-        return OTOK_E_NOMEM;
-    }
+    if (rc == OTOK_OK && d->hint == NULL)
+        return out_of_memory(err);
     if (rc == OTOK_E_TOKEN_INVALID || rc == OTOK_E_INVALID)
         d->problem = "The application that sent you here has shown an ID token that is not of this server.";
     return d->problem != NULL ? OTOK_OK : rc;
@@ -114,39 +112,29 @@ static void answer_gone(request *r, const departure *d)
     text_free(&url);
 }
 
-/* The sessions of a login end, and with `revoke_offline_access` all that the user has. */
-static int end_sessions(server *s, const user *u, const char *sid, bool revoke_offline_access, otok_error *err)
-{
-    otok_filter filter;
-    otok_filter_init(&filter, sizeof filter);
-    if (revoke_offline_access)
-        filter.subject = u->id;
-    else
-        filter.sid = sid;
-    notices_logout(s, u, sid, revoke_offline_access); /* before: afterwards nobody knows who had sessions */
-    return otok_logout(s->service, &filter, revoke_offline_access, NULL, err);
-}
-
 static void log_out(request *r, const departure *d, bool revoke_offline_access)
 {
     otok_error err = {0};
-    int rc = r->login != NULL ? end_sessions(r->server, r->login->user, r->login->sid, revoke_offline_access, &err)
-                              : OTOK_OK;
-    if (rc != OTOK_OK) {
+    if (r->login == NULL || login_end(r, revoke_offline_access, &err) == OTOK_OK)
+        answer_gone(r, d);
+    else
         answer_failure(r, &err);
-        return;
-    }
-    login_end(r);
-    answer_gone(r, d);
 }
 
-/* The browser is logged in no more, but the application still is, by a login that has expired here: that ends for good. */
+/*
+ * Nobody is logged in at this browser, but the application still is, by a login that has expired here: that ends for good.  One that
+ * lives is in another browser, and an ID token, which many have seen, does not end it.
+ */
 static void end_forgotten(request *r, const departure *d)
 {
     otok_error err = {0};
+    bool lives = false;
+    char device[AGENT_NAME];
     const char *sid = claim(d, "sid");
     const user *u = directory_user(r->server->directory, claim(d, "sub"));
-    int rc = sid != NULL && u != NULL ? end_sessions(r->server, u, sid, false, &err) : OTOK_OK;
+    int rc = sid != NULL && u != NULL ? login_lives(r->server, u, sid, &lives, device, &err) : OTOK_OK;
+    if (rc == OTOK_OK && sid != NULL && u != NULL && !lives)
+        rc = login_logout(r->server, u, sid, false, &err);
     if (rc == OTOK_OK)
         answer_gone(r, d);
     else

@@ -34,26 +34,17 @@ typedef struct stored {
     size_t salt_len, hash_len;
 } stored;
 
-/* base64url without padding (RFC 4648 section 5), up to `end` or '$'. */
-static bool read_base64url(const char **at, unsigned char out[SALT_MAX], size_t *len)
+/* Up to the end, or '$'. */
+static bool read_bytes(const char **at, unsigned char out[SALT_MAX], size_t *len)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    unsigned bits = 0, held = 0;
-    *len = 0;
-    for (; **at != '\0' && **at != '$'; (*at)++) {
-        const char *digit = strchr(alphabet, **at);
-        if (digit == NULL)
-            return false;
-        bits = (bits << 6 | (unsigned)(digit - alphabet)) & 0xffff;
-        held += 6;
-        if (held < 8)
-            continue;
-        held -= 8;
-        if (*len == SALT_MAX)
-            return false;
-        out[(*len)++] = (unsigned char)(bits >> held);
-    }
-    return *len > 0;
+    size_t n = strcspn(*at, "$");
+    unsigned char *bytes = base64url_decode(*at, n, len);
+    bool good = bytes != NULL && *len > 0 && *len <= SALT_MAX;
+    if (good)
+        memcpy(out, bytes, *len);
+    free(bytes);
+    *at += n;
+    return good;
 }
 
 static bool read_number(const char **at, uint64_t *out)
@@ -73,8 +64,8 @@ static bool read_stored(const char *at, stored *out)
         return false;
     at += strlen(prefix);
     if (!read_number(&at, &out->n) || !read_number(&at, &out->r) || !read_number(&at, &out->p) ||
-        !read_base64url(&at, out->salt, &out->salt_len) || *at++ != '$' ||
-        !read_base64url(&at, out->hash, &out->hash_len) || *at != '\0')
+        !read_bytes(&at, out->salt, &out->salt_len) || *at++ != '$' || !read_bytes(&at, out->hash, &out->hash_len) ||
+        *at != '\0')
         return false;
     return out->hash_len == HASH_LEN && out->r <= FACTOR_MAX && out->p <= FACTOR_MAX && out->n > 1 &&
            (out->n & (out->n - 1)) == 0 && out->n * out->r * 128 <= MEMORY_MAX;

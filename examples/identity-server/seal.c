@@ -48,15 +48,15 @@ static char *encode(const unsigned char *in, size_t len)
     return out;
 }
 
-/* NULL: not base64url, or not as it would have been written: bits that are left over are 0. */
-static unsigned char *decode(const char *in, size_t *len)
+/* Bits that are left over are 0. */
+unsigned char *base64url_decode(const char *in, size_t n, size_t *len)
 {
-    size_t n = strlen(in), at = 0;
+    size_t at = 0;
     unsigned char *out = n / 2 <= MOST_TEXT ? malloc(n / 4 * 3 + 3) : NULL;
     unsigned bits = 0, nbits = 0;
     bool is_good = n % 4 != 1;
     for (size_t i = 0; out != NULL && is_good && i < n; i++) {
-        const char *place = strchr(alphabet, in[i]);
+        const char *place = in[i] != '\0' ? strchr(alphabet, in[i]) : NULL;
         is_good = place != NULL;
         bits = (bits << 6 | (unsigned)(is_good ? place - alphabet : 0)) & 0xffff;
         nbits += 6;
@@ -215,7 +215,7 @@ static int64_t end_of(const unsigned char *inner)
 char *unseal_text(const seal *s, const char *purpose, const char *sealed, int64_t now)
 {
     size_t all = 0;
-    unsigned char *in = sealed != NULL ? decode(sealed, &all) : NULL;
+    unsigned char *in = sealed != NULL ? base64url_decode(sealed, strlen(sealed), &all) : NULL;
     if (in == NULL || all < NONCE_LEN + TIME_LEN + TAG_LEN) {
         free(in);
         return NULL;

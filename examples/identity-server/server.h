@@ -9,6 +9,7 @@
  *     html.c       pages, in which nothing is forgotten to be escaped
  *     seal.c       texts that browsers keep for us: sealed, so that they are ours when they come back
  *     browser.c    who is logged in; the login page
+ *     sessions.c   whether a login lives, and its end
  *     throttle.c   who has failed too often
  *     authorize.c  authorization endpoint; authorize_check.c: what can be wrong with a request
  *     consent.c    the consent page
@@ -122,7 +123,7 @@ bool client_has_scope(const client *c, const char *name);
 
 /* Whether a space-separated list has this word; the words of `asked` that the client may ask for, each once, to `out`. */
 bool has_word(const char *list, const char *word);
-void client_scopes(const directory *d, const client *c, const char *asked, text *out);
+void client_scopes(const client *c, const char *asked, text *out);
 
 /* ---------------------------------------------------------------------------------------------------------- seal.c */
 
@@ -136,6 +137,9 @@ seal *seal_open(const char *path); /* the key's file; made, mode 0600, when it i
 void seal_free(seal *s);
 char *seal_text(const seal *s, const char *purpose, const char *plain, int64_t ends_us);
 char *unseal_text(const seal *s, const char *purpose, const char *sealed, int64_t now_us);
+
+/* Freed with free(); NULL: not base64url without padding (RFC 4648 section 5), or not as it would have been written. */
+unsigned char *base64url_decode(const char *in, size_t n, size_t *len);
 
 /* 22 characters of randomness, and base64url of a SHA-256: freed with free(); NULL when libcrypto fails. */
 char *random_name(void);
@@ -167,6 +171,10 @@ int64_t now_us(void);
 #define BROWSER_CLIENT "browser"
 
 void callbacks_set(otok_callbacks *callbacks); /* their `user` is the server */
+
+/* The claims that scopes stand for (OpenID Connect Core 1.0 section 5.4), for ID token and UserInfo; NULL: no memory. */
+struct cJSON;
+struct cJSON *user_claims(const user *u, const char *scopes);
 
 /* -------------------------------------------------------------------------------------------------------------- http.c */
 
@@ -226,6 +234,8 @@ char *request_cookie(const request *r, const char *name); /* freed with free(); 
 void answer_may_post_to(request *r,
                         const char *url); /* form-action of this page: also the origin, or scheme, of `url` */
 
+int out_of_memory(otok_error *err); /* OTOK_E_NOMEM, which it says there */
+
 /* A hidden field that every <form method="post"> of a page needs. */
 void html_csrf(const request *r, text *out);
 
@@ -268,6 +278,16 @@ bool throttle_is_open(const char *what, const char *who, unsigned limit);
 void throttle_failed(const char *what, const char *who);
 void throttle_forget(const char *what, const char *who);
 
+/* An IPv6 address stands for its network of 64 bits, all of which one guesser has (RFC 6177).  False: it is not one. */
+enum { NETWORK_ROOM = 64 };
+bool network_of(const char *ip, char out[NETWORK_ROOM]);
+
+/* ------------------------------------------------------------------------------------------------------------- agent.c */
+
+/* "Firefox on Linux", or the name that a program gives itself; NULL: it tells nothing. */
+enum { AGENT_NAME = 64 };
+const char *agent_name(const char *user_agent, char out[AGENT_NAME]);
+
 /* ----------------------------------------------------------------------------------------------------------- browser.c */
 
 /*
@@ -280,15 +300,35 @@ void login_free(login *l);
 /* Sends the browser to the login page, and back to `url`, a path of ours. */
 void login_ask(request *r, const char *url);
 
-/* A user by name and password, throttled: after 5 failures of one name, or 20 from one address, in 5 minutes nobody gets in for that
- * time. NULL: not. */
+/*
+ * A user by name and password, throttled: after 5 failures of one name, or 20 from one address, in 5 minutes nobody gets in for that
+ * time; but in a browser in which that user has logged in before, where failures are counted apart.  NULL: not.
+ */
 const user *login_check(request *r, const char *name, const char *password);
 
-/* Ends the login of this browser: its cookie and its session. */
-void login_end(request *r);
+void login_cookie_remove(request *r);
 
 void show_login(request *r); /* GET /login?return= */
 void do_login(request *r);   /* POST */
+
+/* ---------------------------------------------------------------------------------------------------------- sessions.c */
+
+/* Looks at every session of a filter that lives, the oldest first, until `look` is false. */
+int sessions_each(server *s, const otok_filter *filter, bool (*look)(void *arg, const otok_session *session), void *arg,
+                  otok_error *err);
+
+/* Whether a browser is logged in as this user, in the login of that sid; and the name of its device. */
+int login_lives(server *s, const user *u, const char *sid, bool *lives, char device[AGENT_NAME], otok_error *err);
+
+/*
+ * A login ends: its browser's session, and what clients have by it until logout; with `revoke_offline_access` all that the user has,
+ * everywhere.  Clients are told.  login_end(): that of this browser, and its cookie.
+ */
+int login_logout(server *s, const user *u, const char *sid, bool revoke_offline_access, otok_error *err);
+int login_end(request *r, bool revoke_offline_access, otok_error *err);
+
+/* One session; that of a browser is a login. */
+int session_end(server *s, const otok_session *session, otok_error *err);
 
 /* --------------------------------------------------------------------------------------------------- the other pages */
 
@@ -363,10 +403,6 @@ int scope_granted(const client *c, const user *u, const char *asked, int32_t gra
 /* Adds to what a subject has allowed a client. */
 int consent_add(server *s, const char *subject, const client *c, const char *granted, otok_error *err);
 
-/* "Firefox on Linux", or the name that a program gives itself; NULL: it tells nothing. */
-enum { AGENT_NAME = 64 };
-const char *agent_name(const char *user_agent, char out[AGENT_NAME]);
-
 devices *devices_new(void);
 void devices_free(devices *all);
 void do_device_authorization(request *r);                                         /* POST /device_authorization */
@@ -374,7 +410,6 @@ void show_device(request *r);                                                   
 void do_device(request *r);                                                       /* POST */
 void do_device_token(request *r, const client *c, const otok_http_request *http); /* the token endpoint's part */
 
-struct cJSON;
 void answer_object(request *r, int status, struct cJSON *object); /* as JSON; frees it */
 void show_metadata(request *r); /* GET /.well-known/openid-configuration, and oauth-authorization-server */
 void show_jwks(request *r);     /* GET /jwks */

@@ -26,27 +26,20 @@ static struct place {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* An IPv6 address stands for its network of 64 bits, all of which one guesser has (RFC 6177). */
-static void key_source(const char *who, char *out, size_t room)
+bool network_of(const char *ip, char out[NETWORK_ROOM])
 {
     struct in6_addr address;
-    char network[INET6_ADDRSTRLEN];
-    (void)snprintf(out, room, "%s", who);
-    if (inet_pton(AF_INET6, who, &address) != 1 || IN6_IS_ADDR_V4MAPPED(&address))
-        return;
+    if (inet_pton(AF_INET6, ip, &address) != 1 || IN6_IS_ADDR_V4MAPPED(&address))
+        return false;
     memset(&address.s6_addr[8], 0, 8);
-    if (inet_ntop(AF_INET6, &address, network, sizeof network) != NULL)
-        (void)snprintf(out, room, "%s", network);
+    return inet_ntop(AF_INET6, &address, out, NETWORK_ROOM) != NULL;
 }
 
 static bool make_key(const char *what, const char *who, char key[KEY_ROOM])
 {
     text source = {0};
-    char short_who[300];
-    key_source(who, short_who, sizeof short_who);
-    text_add(&source, what);
-    text_add(&source, " ");
-    text_add(&source, short_who);
+    char network[NETWORK_ROOM];
+    html(&source, "%h %h", what, network_of(who, network) ? network : who);
     char *hash = source.failed ? NULL : sha256_name(source.data);
     bool good = hash != NULL && strlen(hash) < KEY_ROOM;
     if (good)

@@ -77,7 +77,7 @@ static void check_password(request *r, const client *c, const otok_http_request 
         answer_refusal(r, OTOK_E_INVALID, "username and password are required");
         return;
     }
-    client_scopes(r->server->directory, c, form_value(r, "scope"), &scopes);
+    client_scopes(c, form_value(r, "scope"), &scopes);
     if (scopes.failed)
         answer_refusal(r, OTOK_E_NOMEM, NULL);
     else if (scopes.len == 0)
@@ -95,7 +95,7 @@ static void act_for_itself(request *r, const client *c, const otok_http_request 
     text scopes = {0}, left = {0};
     char *rest = NULL;
     approval a = {.client = c, .grant_type = OTOK_GRANT_CLIENT_CREDENTIALS};
-    client_scopes(r->server->directory, c, form_value(r, "scope"), &scopes);
+    client_scopes(c, form_value(r, "scope"), &scopes);
     char *first = scopes.data != NULL ? strtok_r(scopes.data, " ", &rest) : NULL;
     for (char *word = first; word != NULL; word = strtok_r(NULL, " ", &rest)) {
         if (!has_word("openid profile email", word))

@@ -5,6 +5,7 @@
  */
 #include "postgres/postgres.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,7 +90,7 @@ char *otok_pg_text(const otok_pg *store, otok_pg_statement statement)
 
 static void store_free(otok_pg *store)
 {
-    if (store->connections != NULL) {
+    if (store->connections != NULL && store->pid == getpid()) { /* those of a parent may have waiters, for ever */
         (void)pthread_cond_destroy(&store->given_back);
         (void)pthread_mutex_destroy(&store->mutex);
     }
@@ -99,12 +100,26 @@ static void store_free(otok_pg *store)
     free(store);
 }
 
-/* In a child of fork the sockets are the parent's: nothing is said on them. */
+/* In a child of fork the sockets are the parent's: nothing is said on them, and something else put in their place. */
+static void forget_inherited(PGconn *pg)
+{
+    int null = pg != NULL && PQsocket(pg) >= 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+    if (null < 0)
+        return;
+    if (dup2(null, PQsocket(pg)) >= 0)
+        PQfinish(pg);
+    (void)close(null);
+}
+
 static void close_store(void *self)
 {
     otok_pg *store = self;
-    for (size_t i = 0; i < store->nconnections && store->pid == getpid(); i++)
-        PQfinish(store->connections[i].pg);
+    for (size_t i = 0; i < store->nconnections; i++) {
+        if (store->pid == getpid())
+            PQfinish(store->connections[i].pg);
+        else
+            forget_inherited(store->connections[i].pg);
+    }
     store_free(store);
 }
 

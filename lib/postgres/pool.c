@@ -23,6 +23,22 @@ static void on_notice(void *arg, const PGresult *result)
     connection->warned = connection->warned || (severity != NULL && strcmp(severity, "WARNING") == 0);
 }
 
+/*
+ * Whether it is the password: then it is of no use to try again.  But a standby, or a server that is full, is met behind a good
+ * password too.  What it was is in the text alone, and only where that was asked for before: so the connection is tried once more.
+ */
+static bool is_refused(PGconn *pg)
+{
+    if (PQconnectionNeedsPassword(pg) != 0)
+        return true;
+    if (PQconnectionUsedPassword(pg) == 0)
+        return false;
+    (void)PQsetErrorVerbosity(pg, PQERRORS_VERBOSE);
+    PQreset(pg);
+    (void)PQsetErrorVerbosity(pg, PQERRORS_DEFAULT);
+    return PQstatus(pg) != CONNECTION_OK && strstr(PQerrorMessage(pg), " 28P01: ") != NULL;
+}
+
 int otok_pg_connect(const char *conninfo, PGconn **out, otok_error *err)
 {
     /* What stands before `dbname` is a default, what stands behind it counts whatever the string says. */
@@ -32,24 +48,26 @@ int otok_pg_connect(const char *conninfo, PGconn **out, otok_error *err)
     *out = PQconnectdbParams(names, values, 1);
     if (*out == NULL)
         return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a connection");
-    if (PQstatus(*out) == CONNECTION_OK)
-        return OTOK_OK;
-    bool refused = PQconnectionNeedsPassword(*out) != 0 || PQconnectionUsedPassword(*out) != 0;
+    bool refused = PQstatus(*out) != CONNECTION_OK && is_refused(*out);
+    if (PQstatus(*out) == CONNECTION_OK) {
+        if (PQsetnonblocking(*out, 1) == 0)
+            return OTOK_OK;
+    }
     const char *text = PQerrorMessage(*out);
     int rc =
-        otok_pg_fail(err, refused ? OTOK_E_PERMISSION : OTOK_E_BUSY, "postgres: %.*s", (int)strnlen(text, 400), text);
+        otok_pg_fail(err, refused ? OTOK_E_PERMISSION : OTOK_E_BUSY, "postgres: %.*s", (int)strcspn(text, "\n"), text);
     PQfinish(*out);
     *out = NULL;
     return rc;
 }
 
-static int prepare_all(otok_pg *store, otok_pg_connection *connection, otok_error *err)
+static int prepare_all(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err)
 {
     int rc = OTOK_OK;
     for (otok_pg_statement i = OTOK_PG_INSERT; rc == OTOK_OK && i < OTOK_PG_ALWAYS; i++) {
         PGresult *result;
         bool lost;
-        rc = otok_pg_run(store, connection, i, NULL, &result, &lost, err);
+        rc = otok_pg_run(store, connection, i, NULL, deadline_us, &result, &lost, err);
     }
     return rc;
 }
@@ -67,11 +85,10 @@ static int open_connection(otok_pg *store, otok_pg_connection *connection, otok_
     if (rc != OTOK_OK)
         return rc;
     (void)PQsetNoticeReceiver(connection->pg, on_notice, connection);
-    rc = otok_pg_check_server(connection->pg, store->schema, err);
-    if (rc == OTOK_OK && PQsetnonblocking(connection->pg, 1) != 0)
-        rc = otok_pg_fail(err, OTOK_E_IO, "postgres: the connection cannot be made non-blocking");
+    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
+    rc = otok_pg_check_server(connection->pg, store->schema, deadline_us, err);
     if (rc == OTOK_OK)
-        rc = prepare_all(store, connection, err);
+        rc = prepare_all(store, connection, deadline_us, err);
     if (rc != OTOK_OK)
         close_connection(connection);
     return rc;

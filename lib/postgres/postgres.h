@@ -55,7 +55,7 @@ extern const char *const otok_pg_columns[OTOK_PG_COLUMNS]; /* their names */
 typedef struct otok_pg_connection {
     PGconn *pg;                        /* NULL: not open */
     bool prepared[OTOK_PG_STATEMENTS]; /* which are */
-    bool warned;                       /* the server warned of something since this was made false */
+    bool warned;                       /* the server has warned of something since this was made false */
     bool taken;
 } otok_pg_connection;
 
@@ -92,13 +92,22 @@ int otok_pg_code(const char *sqlstate, bool *lost);
 /* Fails with what a result, or (NULL) the connection, says. */
 int otok_pg_fail_result(const PGconn *pg, const PGresult *result, otok_error *err);
 
-/* Sends what is queued, and waits for the next result: NULL ends those of one command.  False: the connection is lost, or it is too late. */
-bool otok_pg_next(otok_pg_connection *connection, int64_t deadline_us, PGresult **out);
+/* Whether an error was the server's last word on this connection. */
+bool otok_pg_is_last(const PGresult *result);
 
-/* Runs one statement, outside a pipeline, and gives its only result, to be cleared.  `lost` may be NULL. */
+/* Sends what is queued, and waits for the next result: NULL ends those of one command.  False: the connection is lost, or it is too late. */
+bool otok_pg_next(PGconn *pg, int64_t deadline_us, PGresult **out);
+
+/* The text with `%1`, `%2` and so on replaced by values; freed with free(), NULL: no memory. */
+char *otok_pg_fill(const char *text, const char *const *values);
+
+/* Runs a text without parameters; its first result, to be cleared, goes to `out`, which may be NULL. */
+int otok_pg_simple(PGconn *pg, const char *text, int64_t deadline_us, PGresult **out, otok_error *err);
+
+/* Runs one statement, outside a pipeline, and gives its only result, to be cleared; without parameters it is prepared only. */
 typedef struct otok_pg_parameters otok_pg_parameters;
 int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement,
-                const otok_pg_parameters *parameters, PGresult **out, bool *lost, otok_error *err);
+                const otok_pg_parameters *parameters, int64_t deadline_us, PGresult **out, bool *lost, otok_error *err);
 
 /* ----------------------------------------------------------------------------------------------------------------- row.c */
 
@@ -156,6 +165,6 @@ char *otok_pg_write_text(const char *schema, otok_pg_statement statement);
 int otok_pg_migrate(PGconn *pg, const char *schema, otok_error *err);
 
 /* Whether the schema is there, in this version, and what is committed is durable. */
-int otok_pg_check_server(PGconn *pg, const char *schema, otok_error *err);
+int otok_pg_check_server(PGconn *pg, const char *schema, int64_t deadline_us, otok_error *err);
 
 #endif

@@ -7,101 +7,90 @@
  */
 #include "postgres/postgres.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { ID_SIZE = 16, DIGEST_SIZE = 16, LONGEST = 2048 };
+enum { ID_SIZE = 16, DIGEST_SIZE = 16 };
 
 /* ---------------------------------------------------------------------------------------------------- statements */
 
-static const char fetch_text[] = "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE id = ANY($1::bytea[])";
+static const char fetch_text[] = "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE id = ANY($1::bytea[])";
 
 static const char fetch_links_text[] =
-    "WITH found AS (SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE id = ANY($1::bytea[])) "
+    "WITH found AS (SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE id = ANY($1::bytea[])) "
     "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM found UNION ALL "
-    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE id = ANY("
+    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE id = ANY("
     "ARRAY(SELECT DISTINCT l.link FROM (SELECT unnest(links) AS link FROM found) AS l "
     "WHERE l.link <> ALL($1::bytea[])))";
 
-/* `%2$s` is the condition, `%3$s` what is ordered by, `%4$s` > or <, `%5$s` ASC or DESC. */
-static const char scan_text[] = "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE %2$s = $4::bytea AND "
-                                "(%3$s, id) %4$s ($1::bigint, $2::bytea) ORDER BY %3$s %5$s, id %5$s LIMIT $3::bigint";
+/* `%1` is the schema, `%2` the column of the key, `%3` what is ordered by, `%4` > or <, `%5` ASC or DESC. */
+static const char scan_text[] = "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE %2 = $4::bytea AND "
+                                "(%3, id) %4 ($1::bigint, $2::bytea) ORDER BY %3 %5, id %5 LIMIT $3::bigint";
 static const char scan_other_text[] =
-    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE other_keys @> ARRAY[$4::bytea] "
+    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE other_keys @> ARRAY[$4::bytea] "
     "AND other_keys <> '{}' AND "
-    "(created_us, id) %4$s ($1::bigint, $2::bytea) ORDER BY created_us %5$s, id %5$s LIMIT $3::bigint";
+    "(created_us, id) %4 ($1::bigint, $2::bytea) ORDER BY created_us %5, id %5 LIMIT $3::bigint";
 static const char scan_all_text[] =
-    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1$s.records WHERE $1::bigint IS NOT NULL AND id %4$s $2::bytea "
-    "ORDER BY id %5$s LIMIT $3::bigint";
-static const char count_text[] = "SELECT count(*) FROM %1$s.records WHERE %2$s = $1::bytea";
+    "SELECT id, " OTOK_PG_RECORD_COLUMNS " FROM %1.records WHERE $1::bigint IS NOT NULL AND id %4 $2::bytea "
+    "ORDER BY id %5 LIMIT $3::bigint";
+static const char count_text[] = "SELECT count(*) FROM %1.records WHERE %2 = $1::bytea";
 static const char count_other_text[] =
-    "SELECT count(*) FROM %1$s.records WHERE other_keys @> ARRAY[$1::bytea] AND other_keys <> '{}'";
+    "SELECT count(*) FROM %1.records WHERE other_keys @> ARRAY[$1::bytea] AND other_keys <> '{}'";
 
-static void print(char out[LONGEST], const char *text, const char *schema, int column, bool down)
+static char *fill(const char *text, const char *schema, int index, bool down)
 {
-    bool is_sweep = column == OTOK_INDEX_SWEEP - 1;
-    (void)snprintf(out, LONGEST, text, schema, otok_pg_columns[column], is_sweep ? "sweep_us" : "created_us",
-                   down ? "<" : ">", down ? "DESC" : "ASC");
-}
-
-static void print_simple(char out[LONGEST], const char *text, const char *schema)
-{
-    (void)snprintf(out, LONGEST, text, schema);
+    const char *const values[] = {schema, otok_pg_columns[index - 1],
+                                  index == OTOK_INDEX_SWEEP ? "sweep_us" : "created_us", down ? "<" : ">",
+                                  down ? "DESC" : "ASC"};
+    return otok_pg_fill(text, values);
 }
 
 char *otok_pg_read_text(const char *schema, otok_pg_statement statement)
 {
-    char out[LONGEST];
     if (statement == OTOK_PG_FETCH)
-        print_simple(out, fetch_text, schema);
-    else if (statement == OTOK_PG_FETCH_LINKS)
-        print_simple(out, fetch_links_text, schema);
-    else if (statement == OTOK_PG_SCAN_ALL || statement == OTOK_PG_SCAN_ALL_DOWN)
-        print(out, scan_all_text, schema, 0, statement == OTOK_PG_SCAN_ALL_DOWN);
-    else if (statement == OTOK_PG_SCAN_OTHER || statement == OTOK_PG_SCAN_OTHER_DOWN)
-        print(out, scan_other_text, schema, 0, statement == OTOK_PG_SCAN_OTHER_DOWN);
-    else if (statement >= OTOK_PG_SCAN && statement < OTOK_PG_SCAN_DOWN)
-        print(out, scan_text, schema, (int)(statement - OTOK_PG_SCAN), false);
-    else if (statement >= OTOK_PG_SCAN_DOWN && statement < OTOK_PG_SCAN_OTHER)
-        print(out, scan_text, schema, (int)(statement - OTOK_PG_SCAN_DOWN), true);
-    else if (statement == OTOK_PG_COUNT_OTHER)
-        print_simple(out, count_other_text, schema);
-    else
-        print(out, count_text, schema, (int)(statement - OTOK_PG_COUNT), false);
-    return strdup(out);
+        return fill(fetch_text, schema, 1, false);
+    if (statement == OTOK_PG_FETCH_LINKS)
+        return fill(fetch_links_text, schema, 1, false);
+    if (statement < OTOK_PG_SCAN)
+        return fill(scan_all_text, schema, 1, statement == OTOK_PG_SCAN_ALL_DOWN);
+    if (statement < OTOK_PG_SCAN_DOWN)
+        return fill(scan_text, schema, 1 + (int)(statement - OTOK_PG_SCAN), false);
+    if (statement < OTOK_PG_SCAN_OTHER)
+        return fill(scan_text, schema, 1 + (int)(statement - OTOK_PG_SCAN_DOWN), true);
+    if (statement < OTOK_PG_COUNT)
+        return fill(scan_other_text, schema, 1, statement == OTOK_PG_SCAN_OTHER_DOWN);
+    if (statement < OTOK_PG_COUNT_OTHER)
+        return fill(count_text, schema, 1 + (int)(statement - OTOK_PG_COUNT), false);
+    return fill(count_other_text, schema, 1, false);
 }
 
 /* ---------------------------------------------------------------------------------------------------- asking */
 
-static int ask_once(otok_pg *store, otok_pg_statement statement, const otok_pg_parameters *p, otok_pg_connection **out,
-                    PGresult **result, bool *lost, otok_error *err)
+/* `again`: the connection was lost, and there is time. */
+static int ask_once(otok_pg *store, otok_pg_statement statement, const otok_pg_parameters *p, PGresult **result,
+                    bool *again, otok_error *err)
 {
-    *lost = false;
-    int rc = otok_pg_take(store, out, err);
+    otok_pg_connection *connection;
+    bool lost = false;
+    *again = false;
+    int rc = otok_pg_take(store, &connection, err);
     if (rc != OTOK_OK)
         return rc;
-    rc = otok_pg_run(store, *out, statement, p, result, lost, err);
-    if (rc != OTOK_OK) {
-        otok_pg_give(store, *out, !*lost);
-        *out = NULL;
-    }
+    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
+    rc = otok_pg_run(store, connection, statement, p, deadline_us, result, &lost, err);
+    otok_pg_give(store, connection, !lost);
+    *again = rc != OTOK_OK && lost && otok_pg_clock_us() < deadline_us;
     return rc;
 }
 
-/* Gives the rows, and the connection to be given back when they were read. */
 static int ask(otok_pg *store, otok_pg_statement statement, const otok_pg_parameters *p, PGresult **result,
                otok_error *err)
 {
-    otok_pg_connection *connection = NULL;
     int cancel;
-    bool lost;
+    bool again;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    int rc = ask_once(store, statement, p, &connection, result, &lost, err);
-    if (rc != OTOK_OK && lost)
-        rc = ask_once(store, statement, p, &connection, result, &lost, err);
-    if (rc == OTOK_OK)
-        otok_pg_give(store, connection, true);
+    int rc = ask_once(store, statement, p, result, &again, err);
+    if (again)
+        rc = ask_once(store, statement, p, result, &again, err);
     (void)pthread_setcancelstate(cancel, NULL);
     return rc;
 }

@@ -8,22 +8,24 @@
  */
 #include "postgres/postgres.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1, LONGEST = 8192 };
+enum { VERSION = 1 };
+
+/* A migration takes as long as it takes. */
+static const int64_t NEVER = INT64_MAX;
 
 /*
- * `%1$s` is the schema.  A refresh changes head and version, which no index has: with a fillfactor below 100 it is a heap-only update.
+ * `%1` is the schema.  A refresh changes head and version, which no index has: with a fillfactor below 100 it is a heap-only update.
  * The names are bytes, as the library has them; the view shows them as text.
  */
 static const char *const steps[] = {
-    "CREATE SCHEMA IF NOT EXISTS %1$s",
+    "CREATE SCHEMA IF NOT EXISTS %1",
 
-    "CREATE TABLE %1$s.meta (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL)",
+    "CREATE TABLE %1.meta (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL)",
 
-    "CREATE TABLE %1$s.records ("
+    "CREATE TABLE %1.records ("
     " id bytea PRIMARY KEY, kind bigint NOT NULL, version bigint NOT NULL,"
     " created_us bigint NOT NULL, sweep_us bigint NOT NULL,"
     " realm_key bytea, subject_key bytea, client_key bytea, pair_key bytea, sid_key bytea, sweep_key bytea,"
@@ -31,52 +33,46 @@ static const char *const steps[] = {
     " realm bytea NOT NULL, subject bytea NOT NULL, client bytea NOT NULL,"
     " head bytea NOT NULL, body bytea NOT NULL) WITH (fillfactor = 85)",
 
-    "CREATE INDEX records_realm ON %1$s.records (realm_key, created_us, id) WHERE realm_key IS NOT NULL",
-    "CREATE INDEX records_subject ON %1$s.records (subject_key, created_us, id) WHERE subject_key IS NOT NULL",
-    "CREATE INDEX records_client ON %1$s.records (client_key, created_us, id) WHERE client_key IS NOT NULL",
-    "CREATE INDEX records_pair ON %1$s.records (pair_key, created_us, id) WHERE pair_key IS NOT NULL",
-    "CREATE INDEX records_sid ON %1$s.records (sid_key, created_us, id) WHERE sid_key IS NOT NULL",
-    "CREATE INDEX records_sweep ON %1$s.records (sweep_key, sweep_us, id) WHERE sweep_key IS NOT NULL",
-    "CREATE INDEX records_other ON %1$s.records USING gin (other_keys) WHERE other_keys <> '{}'",
+    "CREATE INDEX records_realm ON %1.records (realm_key, created_us, id) WHERE realm_key IS NOT NULL",
+    "CREATE INDEX records_subject ON %1.records (subject_key, created_us, id) WHERE subject_key IS NOT NULL",
+    "CREATE INDEX records_client ON %1.records (client_key, created_us, id) WHERE client_key IS NOT NULL",
+    "CREATE INDEX records_pair ON %1.records (pair_key, created_us, id) WHERE pair_key IS NOT NULL",
+    "CREATE INDEX records_sid ON %1.records (sid_key, created_us, id) WHERE sid_key IS NOT NULL",
+    "CREATE INDEX records_sweep ON %1.records (sweep_key, sweep_us, id) WHERE sweep_key IS NOT NULL",
+    "CREATE INDEX records_other ON %1.records USING gin (other_keys) WHERE other_keys <> '{}'",
 
-    /* The head: generation (4 bytes), key, flags, retries (2), rotated and refreshed in milliseconds (8 each). */
-    "CREATE VIEW %1$s.offline_sessions AS SELECT"
+    /* The head: generation (4 bytes), key, flags, retries (2), rotated and refreshed in milliseconds (6 each). */
+    "CREATE VIEW %1.offline_sessions AS SELECT"
     " translate(rtrim(encode(id, 'base64'), '='), '+/', '-_') AS session_id,"
     " convert_from(realm, 'UTF8') AS realm, convert_from(subject, 'UTF8') AS subject,"
     " convert_from(client, 'UTF8') AS client_id,"
     " timestamptz 'epoch' + created_us * interval '1 microsecond' AS created_at,"
-    " timestamptz 'epoch' + ('x' || encode(substring(head from 17 for 8), 'hex'))::bit(64)::bigint"
+    " timestamptz 'epoch' + ('x0000' || encode(substring(head from 15 for 6), 'hex'))::bit(64)::bigint"
     " * interval '1 millisecond' AS last_used_at,"
     " ('x' || encode(substring(head from 1 for 4), 'hex'))::bit(32)::bigint & 4294967295 AS generation,"
     " get_byte(head, 4) AS token_key"
-    " FROM %1$s.records WHERE kind = 1",
+    " FROM %1.records WHERE kind = 1",
 
-    "INSERT INTO %1$s.meta (one, version) VALUES (true, 1)",
+    "INSERT INTO %1.meta (one, version) VALUES (true, 1)",
 };
 
 /* ---------------------------------------------------------------------------------------------------- questions */
 
-static int run(PGconn *pg, const char *text, PGresult **out, otok_error *err)
+static int run(PGconn *pg, const char *text, const char *schema, int64_t deadline_us, PGresult **out, otok_error *err)
 {
-    PGresult *result = PQexec(pg, text);
-    ExecStatusType status = PQresultStatus(result);
-    int rc = OTOK_OK;
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        rc = otok_pg_fail_result(pg, result, err);
-    if (out != NULL && rc == OTOK_OK)
-        *out = result;
-    else
-        PQclear(result);
+    char *filled = otok_pg_fill(text, &schema);
+    if (filled == NULL)
+        return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a statement");
+    int rc = otok_pg_simple(pg, filled, deadline_us, out, err);
+    free(filled);
     return rc;
 }
 
-static int read_version(PGconn *pg, const char *schema, int *version, otok_error *err)
+static int read_version(PGconn *pg, const char *schema, int64_t deadline_us, int *version, otok_error *err)
 {
-    char text[LONGEST];
     PGresult *result = NULL;
     *version = 0;
-    (void)snprintf(text, sizeof text, "SELECT version FROM %s.meta", schema);
-    int rc = run(pg, text, &result, err);
+    int rc = run(pg, "SELECT version FROM %1.meta", schema, deadline_us, &result, err);
     if (rc == OTOK_OK && PQntuples(result) == 1)
         *version = atoi(PQgetvalue(result, 0, 0));
     PQclear(result);
@@ -93,17 +89,24 @@ static int refuse_version(const char *schema, int version, otok_error *err)
 }
 
 /* What is committed must be on stable storage, and on the standbys that the server waits for. */
-static int check_durability(PGconn *pg, otok_error *err)
+static int check_durability(PGconn *pg, int64_t deadline_us, otok_error *err)
 {
     PGresult *result = NULL;
-    int rc = run(pg,
-                 "SELECT current_setting('synchronous_commit'), "
-                 "coalesce(current_setting('synchronous_standby_names', true), '')",
-                 &result, err);
-    if (rc != OTOK_OK)
+    int rc = otok_pg_simple(pg,
+                            "SELECT current_setting('synchronous_commit'), "
+                            "coalesce(current_setting('synchronous_standby_names', true), ''), "
+                            "current_setting('transaction_read_only')",
+                            deadline_us, &result, err);
+    if (rc == OTOK_OK && PQntuples(result) != 1)
+        rc = otok_pg_fail(err, OTOK_E_IO, "postgres: the server does not tell its settings");
+    if (rc != OTOK_OK) {
+        PQclear(result);
         return rc;
+    }
     const char *level = PQgetvalue(result, 0, 0), *standbys = PQgetvalue(result, 0, 1);
-    if (strcmp(level, "off") == 0)
+    if (strcmp(PQgetvalue(result, 0, 2), "on") == 0)
+        rc = otok_pg_fail(err, OTOK_E_BUSY, "postgres: the server is a standby, or read-only");
+    else if (strcmp(level, "off") == 0)
         rc = otok_pg_fail(err, OTOK_E_POLICY, "postgres: synchronous_commit is off: what is answered could be lost");
     else if (strcmp(level, "local") == 0 && *standbys != '\0')
         rc = otok_pg_fail(err, OTOK_E_POLICY,
@@ -113,12 +116,12 @@ static int check_durability(PGconn *pg, otok_error *err)
     return rc;
 }
 
-int otok_pg_check_server(PGconn *pg, const char *schema, otok_error *err)
+int otok_pg_check_server(PGconn *pg, const char *schema, int64_t deadline_us, otok_error *err)
 {
-    int version;
-    int rc = check_durability(pg, err);
+    int version = 0;
+    int rc = check_durability(pg, deadline_us, err);
     if (rc == OTOK_OK)
-        rc = read_version(pg, schema, &version, err);
+        rc = read_version(pg, schema, deadline_us, &version, err);
     if (rc == OTOK_E_FORMAT)
         return refuse_version(schema, 0, err);
     return rc == OTOK_OK && version != VERSION ? refuse_version(schema, version, err) : rc;
@@ -128,22 +131,19 @@ int otok_pg_check_server(PGconn *pg, const char *schema, otok_error *err)
 
 static int make(PGconn *pg, const char *schema, otok_error *err)
 {
-    char text[LONGEST];
-    int rc = run(pg, "BEGIN", NULL, err);
-    for (size_t i = 0; rc == OTOK_OK && i < sizeof steps / sizeof steps[0]; i++) {
-        (void)snprintf(text, sizeof text, steps[i], schema);
-        rc = run(pg, text, NULL, err);
-    }
+    int rc = otok_pg_simple(pg, "BEGIN", NEVER, NULL, err);
+    for (size_t i = 0; rc == OTOK_OK && i < sizeof steps / sizeof steps[0]; i++)
+        rc = run(pg, steps[i], schema, NEVER, NULL, err);
     if (rc == OTOK_OK)
-        return run(pg, "COMMIT", NULL, err);
-    (void)run(pg, "ROLLBACK", NULL, NULL);
+        return otok_pg_simple(pg, "COMMIT", NEVER, NULL, err);
+    (void)otok_pg_simple(pg, "ROLLBACK", NEVER, NULL, NULL);
     return rc;
 }
 
 int otok_pg_migrate(PGconn *pg, const char *schema, otok_error *err)
 {
     int version;
-    int rc = read_version(pg, schema, &version, err);
+    int rc = read_version(pg, schema, NEVER, &version, err);
     if (rc == OTOK_OK && version == VERSION)
         return OTOK_OK;
     if (rc == OTOK_OK && version > VERSION)
@@ -151,7 +151,7 @@ int otok_pg_migrate(PGconn *pg, const char *schema, otok_error *err)
     if (rc != OTOK_OK && rc != OTOK_E_FORMAT)
         return rc;
     int made = make(pg, schema, err);
-    if (made != OTOK_OK && read_version(pg, schema, &version, NULL) == OTOK_OK && version == VERSION)
+    if (made != OTOK_OK && read_version(pg, schema, NEVER, &version, NULL) == OTOK_OK && version == VERSION)
         return OTOK_OK; /* somebody else was faster */
     return made;
 }

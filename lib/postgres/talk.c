@@ -84,9 +84,46 @@ int otok_pg_fail_result(const PGconn *pg, const PGresult *result, otok_error *er
     if (text == NULL)
         text =
             result != NULL && *PQresultErrorMessage(result) != '\0' ? PQresultErrorMessage(result) : PQerrorMessage(pg);
+    if (result == NULL && *text == '\0' && PQstatus(pg) == CONNECTION_OK)
+        text = "the server did not answer in time";
     size_t len = strcspn(text, "\n");
     return otok_pg_fail(err, code, "postgres: %.*s", (int)(len < 400 ? len : 400),
                         len != 0 ? text : "the connection was lost");
+}
+
+bool otok_pg_is_last(const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------- texts */
+
+/* Copies to `out`, if that is not NULL.  The length. */
+static size_t fill(char *out, const char *text, const char *const *values)
+{
+    size_t len = 0;
+    for (; *text != '\0'; text++) {
+        bool is_place = text[0] == '%' && text[1] >= '1' && text[1] <= '9';
+        const char *piece = is_place ? values[text[1] - '1'] : text;
+        size_t n = is_place ? strlen(piece) : 1;
+        if (out != NULL)
+            memcpy(out + len, piece, n);
+        len += n;
+        text += is_place;
+    }
+    return len;
+}
+
+char *otok_pg_fill(const char *text, const char *const *values)
+{
+    size_t len = fill(NULL, text, values);
+    char *out = malloc(len + 1);
+    if (out == NULL)
+        return NULL;
+    (void)fill(out, text, values);
+    out[len] = '\0';
+    return out;
 }
 
 /* ---------------------------------------------------------------------------------------------------- waiting */
@@ -108,9 +145,8 @@ static bool wait_for(PGconn *pg, short events, int64_t deadline_us)
     }
 }
 
-bool otok_pg_next(otok_pg_connection *connection, int64_t deadline_us, PGresult **out)
+bool otok_pg_next(PGconn *pg, int64_t deadline_us, PGresult **out)
 {
-    PGconn *pg = connection->pg;
     *out = NULL;
     for (;;) {
         int unsent = PQflush(pg);
@@ -133,12 +169,11 @@ static void name_of(otok_pg_statement statement, char name[16])
 }
 
 /* Everything up to the end of a command, of which the first result counts. */
-static int receive(otok_pg *store, otok_pg_connection *connection, PGresult **out, bool *lost, otok_error *err)
+static int receive(PGconn *pg, int64_t deadline_us, PGresult **out, bool *lost, otok_error *err)
 {
-    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
     PGresult *result, *first = NULL;
     bool good;
-    while ((good = otok_pg_next(connection, deadline_us, &result)) && result != NULL) {
+    while ((good = otok_pg_next(pg, deadline_us, &result)) && result != NULL) {
         if (first == NULL)
             first = result;
         else
@@ -153,15 +188,30 @@ static int receive(otok_pg *store, otok_pg_connection *connection, PGresult **ou
         *out = first;
         return OTOK_OK;
     }
-    int rc = otok_pg_fail_result(connection->pg, good ? first : NULL, err);
-    if (good && first != NULL)
+    int rc = otok_pg_fail_result(pg, good ? first : NULL, err);
+    if (good && first != NULL) {
         (void)otok_pg_code(PQresultErrorField(first, PG_DIAG_SQLSTATE), lost);
+        *lost = *lost || otok_pg_is_last(first);
+    }
     PQclear(first);
     return rc;
 }
 
-static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, bool *lost,
-                   otok_error *err)
+int otok_pg_simple(PGconn *pg, const char *text, int64_t deadline_us, PGresult **out, otok_error *err)
+{
+    PGresult *result = NULL;
+    bool lost;
+    int rc =
+        PQsendQuery(pg, text) != 0 ? receive(pg, deadline_us, &result, &lost, err) : otok_pg_fail_result(pg, NULL, err);
+    if (out != NULL)
+        *out = result;
+    else
+        PQclear(result);
+    return rc;
+}
+
+static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, int64_t deadline_us,
+                   bool *lost, otok_error *err)
 {
     char name[16];
     PGresult *result = NULL;
@@ -169,8 +219,9 @@ static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_state
     if (text == NULL)
         return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a statement");
     name_of(statement, name);
-    int rc = PQsendPrepare(connection->pg, name, text, 0, NULL) != 0 ? receive(store, connection, &result, lost, err)
-                                                                     : otok_pg_fail_result(connection->pg, NULL, err);
+    *lost = PQsendPrepare(connection->pg, name, text, 0, NULL) == 0;
+    int rc = *lost ? otok_pg_fail_result(connection->pg, NULL, err)
+                   : receive(connection->pg, deadline_us, &result, lost, err);
     free(text);
     PQclear(result);
     connection->prepared[statement] = rc == OTOK_OK;
@@ -178,13 +229,13 @@ static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_state
 }
 
 int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement,
-                const otok_pg_parameters *parameters, PGresult **out, bool *lost, otok_error *err)
+                const otok_pg_parameters *parameters, int64_t deadline_us, PGresult **out, bool *lost, otok_error *err)
 {
     enum { BINARY = 1 };
     char name[16];
     *out = NULL;
     *lost = false;
-    int rc = connection->prepared[statement] ? OTOK_OK : prepare(store, connection, statement, lost, err);
+    int rc = connection->prepared[statement] ? OTOK_OK : prepare(store, connection, statement, deadline_us, lost, err);
     if (rc != OTOK_OK || parameters == NULL)
         return rc;
     name_of(statement, name);
@@ -193,5 +244,5 @@ int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statemen
         *lost = true;
         return otok_pg_fail_result(connection->pg, NULL, err);
     }
-    return receive(store, connection, out, lost, err);
+    return receive(connection->pg, deadline_us, out, lost, err);
 }

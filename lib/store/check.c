@@ -32,9 +32,14 @@ void otok_check_tell(const otok_watch *watch, otok_check *result, bool mended, c
 
 /* ---------------------------------------------------------------------------------------------------- through the contract */
 
-static int take_id(void *arg, const otok_record *record)
+struct first {
+    otok_id id;
+    bool any;
+};
+
+static int take_first(void *arg, const otok_record *record)
 {
-    *(otok_id *)arg = record->id;
+    *(struct first *)arg = (struct first){.id = record->id, .any = true};
     return 1;
 }
 
@@ -51,16 +56,16 @@ static void step_back(int64_t *order_us, otok_id *id)
 static int look_under(otok_store *store, const otok_record *record, const otok_index_key *key, bool *found,
                       otok_error *err)
 {
-    otok_id first = {{0}};
+    static const otok_id least = {{0}};
+    struct first first = {.any = false};
     otok_scan scan = {.size = sizeof scan, .key = *key, .limit = 1, .flags = OTOK_SCAN_AFTER, .after = record->id};
     scan.after_us = key->index == OTOK_INDEX_SWEEP ? record->sweep_us : record->created_us;
-    bool least = scan.after_us == INT64_MIN; /* nothing is before it */
-    if (least)
-        scan.flags = 0;
+    if (scan.after_us == INT64_MIN && otok_id_compare(&record->id, &least) == 0)
+        scan.flags = 0; /* nothing can be before it */
     else
         step_back(&scan.after_us, &scan.after);
-    int rc = otok_store_scan(store, &scan, take_id, &first, err);
-    *found = least || otok_id_compare(&first, &record->id) == 0;
+    int rc = otok_store_scan(store, &scan, take_first, &first, err);
+    *found = first.any && otok_id_compare(&first.id, &record->id) == 0;
     return rc;
 }
 

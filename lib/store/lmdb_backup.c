@@ -34,7 +34,10 @@ struct backup {
 static int fail(const struct backup *b, const char *what)
 {
     int system_errno = errno;
-    return otok_fail_errno(b->err, otok_error_of_errno(system_errno), system_errno, "%s: %s: %s", b->directory, what,
+    int code = otok_error_of_errno(system_errno);
+    if (code == OTOK_E_NOT_FOUND) /* no store says that: a folder around it that is not there */
+        code = OTOK_E_IO;
+    return otok_fail_errno(b->err, code, system_errno, "%s: %s: %s", b->directory, what,
                            strerror(system_errno));
 }
 

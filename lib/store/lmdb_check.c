@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE = 256 };
+enum { PAGE = 256, MOST_KEY = 511 }; /* the latter as LMDB has it, for values of an index too */
 
 /* An entry of the index that is missing, or too many. */
 typedef struct fault {
@@ -32,7 +32,10 @@ typedef struct checker {
     uint64_t done, total;
     fault faults[PAGE * OTOK_MAX_KEYS]; /* of the page */
     size_t nfaults;
-    uint8_t last[OTOK_LMDB_KEY_SIZE + OTOK_LMDB_ENTRY_SIZE]; /* where the page before ended */
+    struct { /* where the page before ended: whatever is there, damaged or not */
+        uint8_t bytes[MOST_KEY];
+        size_t len;
+    } last_key, last_value;
     bool begun;
 } checker;
 
@@ -137,45 +140,46 @@ static MDB_val val_of(void *data, size_t size)
     return (MDB_val){.mv_size = size, .mv_data = data};
 }
 
-/* Behind the last record of the page before. */
-static int seek_record(checker *c, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+static bool is_at(const MDB_val *val, const uint8_t *bytes, size_t len)
 {
-    if (!c->begun)
-        return mdb_cursor_get(cursor, key, value, MDB_FIRST);
-    *key = val_of(c->last, sizeof(otok_id));
+    return val->mv_size == len && memcmp(val->mv_data, bytes, len) == 0;
+}
+
+/* Behind the last key of the page before; `behind` steps over it where it is still there. */
+static int seek_key(checker *c, MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op behind)
+{
+    *key = val_of(c->last_key.bytes, c->last_key.len);
     int rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-    if (rc == MDB_SUCCESS && key->mv_size == sizeof(otok_id) && memcmp(key->mv_data, c->last, sizeof(otok_id)) == 0)
-        rc = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+    if (rc == MDB_SUCCESS && is_at(key, c->last_key.bytes, c->last_key.len))
+        rc = mdb_cursor_get(cursor, key, value, behind);
     return rc;
 }
 
 /* Behind the last entry of the page before, under its key or the next one. */
 static int seek_entry(checker *c, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
 {
-    uint8_t *entry = c->last + OTOK_LMDB_KEY_SIZE;
+    *key = val_of(c->last_key.bytes, c->last_key.len);
+    *value = val_of(c->last_value.bytes, c->last_value.len);
+    int rc = mdb_cursor_get(cursor, key, value, MDB_GET_BOTH_RANGE);
+    if (rc == MDB_SUCCESS && is_at(value, c->last_value.bytes, c->last_value.len))
+        return mdb_cursor_get(cursor, key, value, MDB_NEXT);
+    return rc == MDB_NOTFOUND ? seek_key(c, cursor, key, value, MDB_NEXT_NODUP) : rc;
+}
+
+static int seek(checker *c, bool entries, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+{
     if (!c->begun)
         return mdb_cursor_get(cursor, key, value, MDB_FIRST);
-    *key = val_of(c->last, OTOK_LMDB_KEY_SIZE);
-    *value = val_of(entry, OTOK_LMDB_ENTRY_SIZE);
-    int rc = mdb_cursor_get(cursor, key, value, MDB_GET_BOTH_RANGE);
-    if (rc == MDB_SUCCESS && memcmp(value->mv_data, entry, OTOK_LMDB_ENTRY_SIZE) == 0)
-        return mdb_cursor_get(cursor, key, value, MDB_NEXT);
-    if (rc != MDB_NOTFOUND)
-        return rc;
-    *key = val_of(c->last, OTOK_LMDB_KEY_SIZE); /* no later one under that key */
-    rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-    if (rc == MDB_SUCCESS && memcmp(key->mv_data, c->last, OTOK_LMDB_KEY_SIZE) == 0)
-        rc = mdb_cursor_get(cursor, key, value, MDB_NEXT_NODUP);
-    return rc;
+    return entries ? seek_entry(c, cursor, key, value) : seek_key(c, cursor, key, value, MDB_NEXT);
 }
 
 static void remember(checker *c, bool entries, const MDB_val *key, const MDB_val *value)
 {
-    if (!entries && key->mv_size == sizeof(otok_id))
-        memcpy(c->last, key->mv_data, sizeof(otok_id));
-    if (entries && key->mv_size == OTOK_LMDB_KEY_SIZE && value->mv_size == OTOK_LMDB_ENTRY_SIZE) {
-        memcpy(c->last, key->mv_data, OTOK_LMDB_KEY_SIZE);
-        memcpy(c->last + OTOK_LMDB_KEY_SIZE, value->mv_data, OTOK_LMDB_ENTRY_SIZE);
+    c->last_key.len = key->mv_size < MOST_KEY ? key->mv_size : MOST_KEY;
+    memcpy(c->last_key.bytes, key->mv_data, c->last_key.len);
+    if (entries) {
+        c->last_value.len = value->mv_size < MOST_KEY ? value->mv_size : MOST_KEY;
+        memcpy(c->last_value.bytes, value->mv_data, c->last_value.len);
     }
     c->begun = true;
 }
@@ -195,7 +199,7 @@ static int look_at(checker *c, MDB_dbi where, size_t *n)
         mdb_cursor_close(cursor);
         return rc;
     }
-    rc = entries ? seek_entry(c, cursor, &key, &value) : seek_record(c, cursor, &key, &value);
+    rc = seek(c, entries, cursor, &key, &value);
     while (rc == MDB_SUCCESS) {
         rc = entries ? check_entry(c, &key, &value) : check_record(c, index, where, &key, &value);
         if (rc != MDB_SUCCESS)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Authlib as a client: code flow, refresh, revocation, introspection, the device grant; joserfc verifies the tokens (P1, P2)."""
+"""Authlib as a client: code flow, refresh, revocation, introspection, the device grant; joserfc verifies the tokens
+(P1, P2)."""
 
 import pathlib
 import sys
@@ -30,8 +31,8 @@ class Authlib(stack.StackCase):
 
     def session(self, client_id, secret=None, **options):
         method = "client_secret_basic" if secret else "none"
-        session = OAuth2Session(client_id, secret, token_endpoint_auth_method=method, revocation_endpoint_auth_method=method,
-                                code_challenge_method="S256", **options)
+        session = OAuth2Session(client_id, secret, token_endpoint_auth_method=method,
+                                revocation_endpoint_auth_method=method, code_challenge_method="S256", **options)
         self.addCleanup(session.close)
         return session
 
@@ -131,7 +132,8 @@ class Authlib(stack.StackCase):
         session = self.backup(scope="openid offline_access")
         tokens = session.fetch_token(self.metadata["token_endpoint"], username="alice", password="alice-demo")
         self.assertIn("access_token", self.refresh(session, tokens["refresh_token"]))
-        tokens = self.backup(scope="files.read").fetch_token(self.metadata["token_endpoint"], grant_type="client_credentials")
+        session = self.backup(scope="files.read")
+        tokens = session.fetch_token(self.metadata["token_endpoint"], grant_type="client_credentials")
         self.assertNotIn("refresh_token", tokens)
 
 

@@ -17,7 +17,15 @@ scenario('openid-client discovers the server and validates its metadata (P1)', a
     const metadata = (await discover(stack, 'photo-album')).serverMetadata();
     assert.equal(metadata.issuer, stack.issuer);
     assert.ok(metadata.supportsPKCE());
-    for (const endpoint of ['authorization', 'token', 'revocation', 'introspection', 'userinfo', 'device_authorization', 'end_session'])
+    for (const endpoint of [
+        'authorization',
+        'token',
+        'revocation',
+        'introspection',
+        'userinfo',
+        'device_authorization',
+        'end_session',
+    ])
         assert.equal(new URL(metadata[`${endpoint}_endpoint`]).origin, stack.issuer, endpoint);
 });
 
@@ -59,8 +67,11 @@ scenario('an unknown path is 404, a wrong method 405 with Allow, a body beyond 6
     const wrong = await get('/token');
     assert.equal(wrong.status, 405);
     assert.match(wrong.headers.get('allow'), /POST/);
-    const long = await get('/token', { method: 'POST', body: `token=${'x'.repeat(70000)}`,
-        headers: { 'content-type': 'application/x-www-form-urlencoded' } });
+    const long = await get('/token', {
+        method: 'POST',
+        body: `token=${'x'.repeat(70000)}`,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    });
     assert.equal(long.status, 413);
 });
 

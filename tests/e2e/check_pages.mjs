@@ -1,5 +1,5 @@
-// A browser and its user: log in, allow or refuse, look at what acts for you, put an end to it. No page has JavaScript, axe-core finds
-// nothing serious on any of them, and pictures of them are kept.
+// A browser and its user: log in, allow or refuse, look at what acts for you, put an end to it. No page has JavaScript,
+// axe-core finds nothing serious on any of them, and pictures of them are kept.
 // SPDX-License-Identifier: MIT
 
 import { scenario, runScenarios } from './support/scenario.mjs';
@@ -10,7 +10,8 @@ import { Robot } from './support/robot.mjs';
 import { Stack } from './support/stack.mjs';
 import assert from 'node:assert/strict';
 
-const PHONE = 'Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36';
+const PHONE =
+    'Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36';
 
 let stack, chrome, app;
 
@@ -38,11 +39,19 @@ async function connectOthers() {
     await phone.goTo(await app.begin());
     await phone.logIn('alice');
     await phone.press('Allow');
-    const { body } = await post(stack, '/device_authorization', { scope: 'openid offline_access notes.write' },
-        { id: 'notes-cli', headers: { 'user-agent': 'laptop notes/1.2' } });
+    const { body } = await post(
+        stack,
+        '/device_authorization',
+        { scope: 'openid offline_access notes.write' },
+        { id: 'notes-cli', headers: { 'user-agent': 'laptop notes/1.2' } },
+    );
     await new Robot().answer(body.verification_uri_complete);
-    await post(stack, '/token', { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: body.device_code },
-        { id: 'notes-cli' });
+    await post(
+        stack,
+        '/token',
+        { grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code: body.device_code },
+        { id: 'notes-cli' },
+    );
     await app.finish();
 }
 
@@ -54,7 +63,12 @@ scenario('an offline session is born, used, listed, revoked by its user, and ove
     await alice.look('login');
     await alice.logIn('alice');
     const question = await alice.text();
-    for (const part of [/Pocket Notes/, /Alice Archer/, /Act for you when you are not there/, /Read, write and change your notes/])
+    for (const part of [
+        /Pocket Notes/,
+        /Alice Archer/,
+        /Act for you when you are not there/,
+        /Read, write and change your notes/,
+    ])
         assert.match(question, part);
     await alice.look('consent');
     assert.equal(await alice.press('Allow'), 200);
@@ -88,37 +102,38 @@ scenario('a user who refuses sends the client access_denied', async () => {
     await assert.rejects(app.finish(), { error: 'access_denied' });
 });
 
-scenario('to revoke an application asks first when it has several sessions, then ends them and the consent (V4, C1)', async () => {
-    const bob = await chrome.person();
-    const tokens = [];
-    for (let i = 0; i < 2; i++) {
-        await bob.goTo(await app.begin());
-        if (i === 0)
-            await bob.logIn('bob');
-        await bob.press('Allow');
+scenario(
+    'to revoke an application asks first when it has several sessions, then ends them and the consent (V4, C1)',
+    async () => {
+        const bob = await chrome.person();
+        const tokens = [];
+        for (let i = 0; i < 2; i++) {
+            await bob.goTo(await app.begin());
+            if (i === 0) await bob.logIn('bob');
+            await bob.press('Allow');
+            await app.finish();
+            tokens.push(app.tokens.refresh_token);
+        }
+        await bob.goTo(`${stack.issuer}/account`);
+        await bob.press('Revoke everything for Pocket Notes');
+        assert.match(await bob.text(), /2 devices/);
+        await bob.look();
+        await bob.press('Leave it as it is');
+        assert.equal((await app.refresh()).refresh_token, tokens[1]);
+        await bob.press('Revoke everything for Pocket Notes');
+        await bob.press('Revoke everything for Pocket Notes');
+        assert.match(await bob.notice(), /lost its permissions/);
+        for (const refresh_token of tokens) {
+            app.tokens = { refresh_token };
+            await assert.rejects(app.refresh(), invalidGrant);
+        }
+        // The consent is gone, too: without prompt=consent there is no offline access.
+        await bob.goTo(withoutPrompt(await app.begin()));
+        if (await bob.has('Allow')) await bob.press('Allow');
         await app.finish();
-        tokens.push(app.tokens.refresh_token);
-    }
-    await bob.goTo(`${stack.issuer}/account`);
-    await bob.press('Revoke everything for Pocket Notes');
-    assert.match(await bob.text(), /2 devices/);
-    await bob.look();
-    await bob.press('Leave it as it is');
-    assert.equal((await app.refresh()).refresh_token, tokens[1]);
-    await bob.press('Revoke everything for Pocket Notes');
-    await bob.press('Revoke everything for Pocket Notes');
-    assert.match(await bob.notice(), /lost its permissions/);
-    for (const refresh_token of tokens) {
-        app.tokens = { refresh_token };
-        await assert.rejects(app.refresh(), invalidGrant);
-    }
-    // The consent is gone, too: without prompt=consent there is no offline access.
-    await bob.goTo(withoutPrompt(await app.begin()));
-    if (await bob.has('Allow'))
-        await bob.press('Allow');
-    await app.finish();
-    assert.ok(!app.tokens.scope.split(' ').includes('offline_access'));
-});
+        assert.ok(!app.tokens.scope.split(' ').includes('offline_access'));
+    },
+);
 
 function withoutPrompt(href) {
     const url = new URL(href);
@@ -165,8 +180,12 @@ scenario('somebody else at the same browser logs in as himself, and is asked him
 });
 
 scenario('a form without its token, with that of another browser, or from elsewhere, does nothing', async () => {
-    const alice = await chrome.person(), mallory = await chrome.person();
-    for (const [person, user] of [[alice, 'alice'], [mallory, 'bob']]) {
+    const alice = await chrome.person(),
+        mallory = await chrome.person();
+    for (const [person, user] of [
+        [alice, 'alice'],
+        [mallory, 'bob'],
+    ]) {
         await person.goTo(await app.begin());
         await person.logIn(user);
         await person.press('Allow');
@@ -175,8 +194,12 @@ scenario('a form without its token, with that of another browser, or from elsewh
         await person.goTo(`${stack.issuer}/account`);
     }
     const theirs = await mallory.page.$eval('input[name=csrf]', (input) => input.value);
-    const spoil = (change) => alice.page.$$eval('input[name=csrf]', (inputs, value) => inputs.forEach((input) =>
-        (value === null ? input.remove() : (input.value = value))), change);
+    const spoil = (change) =>
+        alice.page.$$eval(
+            'input[name=csrf]',
+            (inputs, value) => inputs.forEach((input) => (value === null ? input.remove() : (input.value = value))),
+            change,
+        );
     for (const change of [null, '', 'guessed', theirs]) {
         await alice.goTo(`${stack.issuer}/account`);
         await spoil(change);
@@ -188,25 +211,38 @@ scenario('a form without its token, with that of another browser, or from elsewh
     // All but the token is right, and the browser says that the form is from another site.
     await alice.goTo(`${stack.issuer}/account`);
     const form = new URLSearchParams({ csrf: await alice.page.$eval('input[name=csrf]', (input) => input.value) });
-    const cookies = (await alice.page.browserContext().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
-    for (const headers of [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }]) {
-        const { status } = await fetch(`${stack.issuer}/account/applications/pocket-notes`,
-            { method: 'POST', body: form, headers: { cookie: cookies, ...headers }, redirect: 'manual' });
+    const cookies = (await alice.page.browserContext().cookies())
+        .map(({ name, value }) => `${name}=${value}`)
+        .join('; ');
+    for (const headers of [
+        { origin: 'https://evil.example' },
+        { 'sec-fetch-site': 'cross-site' },
+        { 'sec-fetch-site': 'same-site' },
+    ]) {
+        const { status } = await fetch(`${stack.issuer}/account/applications/pocket-notes`, {
+            method: 'POST',
+            body: form,
+            headers: { cookie: cookies, ...headers },
+            redirect: 'manual',
+        });
         assert.equal(status, 403, JSON.stringify(headers));
     }
     app.tokens = { refresh_token: alice.token };
     assert.ok((await app.refresh()).access_token);
 });
 
-scenario('nobody revokes what is another\'s', async () => {
+scenario("nobody revokes what is another's", async () => {
     const bob = await chrome.person();
     await bob.goTo(`${stack.issuer}/account`);
     await bob.logIn('bob');
     const alices = app.tokens.refresh_token; // of the scenario before
     const { jti } = JSON.parse(Buffer.from((await app.refresh()).access_token.split('.')[1], 'base64url'));
     const id = jti.split('.')[0];
-    await bob.page.$$eval('form[action^="/account/sessions/"]', (forms, session) => forms.forEach((form) =>
-        form.setAttribute('action', `/account/sessions/${session}`)), id);
+    await bob.page.$$eval(
+        'form[action^="/account/sessions/"]',
+        (forms, session) => forms.forEach((form) => form.setAttribute('action', `/account/sessions/${session}`)),
+        id,
+    );
     await bob.submit(`/account/sessions/${id}`);
     assert.match(await bob.notice(), /had ended already/);
     app.tokens = { refresh_token: alices };
@@ -238,7 +274,13 @@ scenario('every page forbids scripts, frames and caches; cookies are for this se
 });
 
 scenario('a path to return to is a path of this server', async () => {
-    for (const evil of ['//evil.example/', 'https://evil.example/', '/\\evil.example/', '/%09/evil.example', 'javascript:alert(1)']) {
+    for (const evil of [
+        '//evil.example/',
+        'https://evil.example/',
+        '/\\evil.example/',
+        '/%09/evil.example',
+        'javascript:alert(1)',
+    ]) {
         const alice = await chrome.person();
         await alice.goTo(`${stack.issuer}/login?return=${evil.includes('%') ? evil : encodeURIComponent(evil)}`);
         await alice.logIn('alice');
@@ -255,19 +297,21 @@ scenario('an access token of a session that its user revoked is worth nothing at
     assert.equal((await introspect(stack, app.tokens.access_token, 'files-api')).active, true);
     await alice.goTo(`${stack.issuer}/account`);
     await alice.press('Revoke everything for Pocket Notes');
-    if (await alice.has('Leave it as it is'))
-        await alice.press('Revoke everything for Pocket Notes');
+    if (await alice.has('Leave it as it is')) await alice.press('Revoke everything for Pocket Notes');
     assert.equal((await introspect(stack, app.tokens.access_token, 'files-api')).active, false);
 });
 
-runScenarios(async () => {
-    stack = await Stack.start();
-    chrome = await Chrome.launch();
-    app = await NativeApp.start(stack);
-    return stack;
-}, {
-    stop: async () => {
-        app.stop();
-        await chrome.close();
+runScenarios(
+    async () => {
+        stack = await Stack.start();
+        chrome = await Chrome.launch();
+        app = await NativeApp.start(stack);
+        return stack;
     },
-});
+    {
+        stop: async () => {
+            app.stop();
+            await chrome.close();
+        },
+    },
+);

@@ -104,7 +104,7 @@ class Programs(stack.StackCase):
         self.assertEqual(len(self.backups_made()), 2)
 
     def test_a_lost_response_is_harmless(self):
-        """The proxy cuts the connection after the server has answered. The run asks again; a run that was given up, too."""
+        """The proxy cuts the connection after the server has answered: the run asks again."""
         self.connect()
         lost = self.stack.call("lost")["lost"]
         self.stack.call("lose", count=2)
@@ -135,7 +135,7 @@ class Programs(stack.StackCase):
         self.run_program("notes.py", "list", status=os.EX_NOPERM)
 
     def test_a_rotation_whose_response_is_lost_is_harmless(self):
-        """A run is killed when the server has rotated and its answer is gone: the next one has the old token only (T2)."""
+        """A run ends when the server has rotated and the answer was lost: the next one has the old token only (T2)."""
         self.log_in_notes("bob")
         first = self.token("notes.json")
 

@@ -1,5 +1,5 @@
-// Refreshing with real clients: rotation, lost responses, reuse, narrowing. All at once, since a token is not rotated before it
-// is as old as the retry window, ten seconds for a public client: the tests ask again until it is.
+// Refreshing with real clients: rotation, lost responses, reuse, narrowing. All at once, since a token is not rotated
+// before it is as old as the retry window, ten seconds for a public client: the tests ask again until it is.
 // SPDX-License-Identifier: MIT
 
 import { scenario, runScenarios } from './support/scenario.mjs';
@@ -18,24 +18,35 @@ const jwtOf = jose.decodeJwt;
 
 /** Refreshes with one token until it has been rotated: the answer with its successor. */
 async function rotate(token, refreshOnce = notes) {
-    return poll('a rotation', async () => {
-        const { status, body } = await refreshOnce(token);
-        assert.equal(status, 200, JSON.stringify(body));
-        return body.refresh_token !== token && body;
-    }, 30);
+    return poll(
+        'a rotation',
+        async () => {
+            const { status, body } = await refreshOnce(token);
+            assert.equal(status, 200, JSON.stringify(body));
+            return body.refresh_token !== token && body;
+        },
+        30,
+    );
 }
 
 async function newToken(options = {}) {
-    const { tokens } = await logIn(stack, 'pocket-notes', { scope: 'openid profile offline_access files.read notes.write', ...options });
+    const { tokens } = await logIn(stack, 'pocket-notes', {
+        scope: 'openid profile offline_access files.read notes.write',
+        ...options,
+    });
     return tokens;
 }
 
 scenario('openid-client refreshes a public client, whose token rotates (T1)', async () => {
     const { config, tokens } = await logIn(stack, 'pocket-notes');
-    const next = await poll('a rotation', async () => {
-        const answer = await openid.refreshTokenGrant(config, tokens.refresh_token);
-        return answer.refresh_token !== tokens.refresh_token && answer;
-    }, 30);
+    const next = await poll(
+        'a rotation',
+        async () => {
+            const answer = await openid.refreshTokenGrant(config, tokens.refresh_token);
+            return answer.refresh_token !== tokens.refresh_token && answer;
+        },
+        30,
+    );
     const after = await openid.refreshTokenGrant(config, next.refresh_token);
     assert.equal(after.refresh_token, next.refresh_token, 'younger than the retry window: it comes back unchanged');
 });
@@ -43,18 +54,26 @@ scenario('openid-client refreshes a public client, whose token rotates (T1)', as
 scenario('oauth4webapi refreshes a public client, whose token rotates (T1)', async () => {
     const client = await OAuthClient.discover(stack, 'pocket-notes');
     const tokens = await client.logIn();
-    const next = await poll('a rotation', async () => {
-        const answer = await client.refresh(tokens.refresh_token);
-        return answer.refresh_token !== tokens.refresh_token && answer;
-    }, 30);
+    const next = await poll(
+        'a rotation',
+        async () => {
+            const answer = await client.refresh(tokens.refresh_token);
+            return answer.refresh_token !== tokens.refresh_token && answer;
+        },
+        30,
+    );
     assert.equal((await client.userInfo(next, { subject: 'alice' })).sub, 'alice');
 });
 
 scenario('a confidential client keeps its token, by either library (T1)', async () => {
     const { refresh_token } = await byPassword(stack);
-    const config = await discover(stack, 'nightly-backup'), client = await OAuthClient.discover(stack, 'nightly-backup');
+    const config = await discover(stack, 'nightly-backup'),
+        client = await OAuthClient.discover(stack, 'nightly-backup');
     for (let i = 0; i < 3; i++) {
-        assert.equal((await openid.refreshTokenGrant(config, refresh_token)).refresh_token ?? refresh_token, refresh_token);
+        assert.equal(
+            (await openid.refreshTokenGrant(config, refresh_token)).refresh_token ?? refresh_token,
+            refresh_token,
+        );
         assert.equal((await client.refresh(refresh_token)).refresh_token ?? refresh_token, refresh_token);
     }
 });
@@ -73,27 +92,31 @@ scenario('thirty refreshes of one token at once move the session by one generati
     const { refresh_token } = await newToken();
     const { refresh_token: second } = await rotate(refresh_token);
     const seen = new Set();
-    await poll('a rotation', async () => {
-        const answers = await Promise.all(Array.from({ length: 30 }, () => notes(second)));
-        for (const { status, body } of answers) {
-            assert.equal(status, 200, JSON.stringify(body));
-            seen.add(body.refresh_token);
-        }
-        return seen.size > 1;
-    }, 30);
+    await poll(
+        'a rotation',
+        async () => {
+            const answers = await Promise.all(Array.from({ length: 30 }, () => notes(second)));
+            for (const { status, body } of answers) {
+                assert.equal(status, 200, JSON.stringify(body));
+                seen.add(body.refresh_token);
+            }
+            return seen.size > 1;
+        },
+        30,
+    );
     seen.delete(second);
     assert.equal(seen.size, 1, 'one successor for all');
 });
 
 scenario('an older token that comes back ends the session, and no other (T3)', async () => {
-    const { refresh_token: first } = await newToken(), { refresh_token: other } = await newToken();
+    const { refresh_token: first } = await newToken(),
+        { refresh_token: other } = await newToken();
     const { refresh_token: second } = await rotate(first);
     const { refresh_token: third } = await rotate(second);
     const reused = await notes(first);
     assert.equal(reused.status, 400);
     assert.equal(reused.body.error, 'invalid_grant');
-    for (const token of [second, third])
-        assert.equal((await notes(token)).body.error, 'invalid_grant');
+    for (const token of [second, third]) assert.equal((await notes(token)).body.error, 'invalid_grant');
     assert.equal((await notes(other)).status, 200);
 });
 
@@ -112,11 +135,14 @@ scenario('scope narrows the access token and never the offline token; widening i
 
 scenario('openid-client and oauth4webapi narrow the scope (R3)', async () => {
     const { refresh_token } = await byPassword(stack);
-    const config = await discover(stack, 'nightly-backup'), client = await OAuthClient.discover(stack, 'nightly-backup');
+    const config = await discover(stack, 'nightly-backup'),
+        client = await OAuthClient.discover(stack, 'nightly-backup');
     assert.equal((await openid.refreshTokenGrant(config, refresh_token, { scope: 'files.read' })).scope, 'files.read');
     assert.equal((await client.refresh(refresh_token, { scope: 'openid' })).scope, 'openid');
     await assert.rejects(client.refresh(refresh_token, { scope: 'email' }), { error: 'invalid_scope' });
-    await assert.rejects(openid.refreshTokenGrant(config, refresh_token, { scope: 'notes.write' }), { error: 'invalid_scope' });
+    await assert.rejects(openid.refreshTokenGrant(config, refresh_token, { scope: 'notes.write' }), {
+        error: 'invalid_scope',
+    });
 });
 
 scenario('resource narrows the audience; an unknown one is invalid_target (R3, RFC 8707)', async () => {
@@ -133,7 +159,10 @@ scenario('a refreshed ID token is of the same login: auth_time and sid stay, non
     const before = jwtOf(tokens.id_token);
     const { body } = await notes(tokens.refresh_token);
     const keys = jose.createRemoteJWKSet(new URL(`${stack.issuer}/jwks`));
-    const { payload: after } = await jose.jwtVerify(body.id_token, keys, { issuer: stack.issuer, audience: 'pocket-notes' });
+    const { payload: after } = await jose.jwtVerify(body.id_token, keys, {
+        issuer: stack.issuer,
+        audience: 'pocket-notes',
+    });
     for (const claim of ['iss', 'sub', 'aud', 'sid', 'auth_time', 'azp'])
         assert.deepEqual(after[claim], before[claim], claim);
     assert.equal(after.nonce, undefined);
@@ -143,16 +172,23 @@ scenario('a refreshed ID token is of the same login: auth_time and sid stay, non
     await jose.jwtVerify(body.access_token, keys, { issuer: stack.issuer, audience: 'files-api', typ: 'at+jwt' });
 });
 
-scenario('a request by the wrong client, and a forged token, are invalid_grant and consume nothing (R1, R2)', async () => {
-    const { refresh_token } = await newToken();
-    const forged = `${refresh_token.slice(0, -4)}${refresh_token.endsWith('AAAA') ? 'BBBB' : 'AAAA'}`;
-    for (const [id, token] of [['notes-cli', refresh_token], ['nightly-backup', refresh_token], ['pocket-notes', forged]]) {
-        const { status, body } = await refresh(stack, id, token);
-        assert.equal(status, 400);
-        assert.equal(body.error, 'invalid_grant');
-    }
-    assert.equal((await notes(refresh_token)).status, 200);
-});
+scenario(
+    'a request by the wrong client, and a forged token, are invalid_grant and consume nothing (R1, R2)',
+    async () => {
+        const { refresh_token } = await newToken();
+        const forged = `${refresh_token.slice(0, -4)}${refresh_token.endsWith('AAAA') ? 'BBBB' : 'AAAA'}`;
+        for (const [id, token] of [
+            ['notes-cli', refresh_token],
+            ['nightly-backup', refresh_token],
+            ['pocket-notes', forged],
+        ]) {
+            const { status, body } = await refresh(stack, id, token);
+            assert.equal(status, 400);
+            assert.equal(body.error, 'invalid_grant');
+        }
+        assert.equal((await notes(refresh_token)).status, 200);
+    },
+);
 
 scenario('every answer of the token endpoint is JSON and no-store, with the exact status (P2)', async () => {
     const { refresh_token } = await byPassword(stack);
@@ -187,8 +223,13 @@ scenario('every answer of the token endpoint is JSON and no-store, with the exac
 
 scenario('client_secret_post is as good as client_secret_basic', async () => {
     const { refresh_token } = await byPassword(stack);
-    const config = await openid.discovery(new URL(stack.issuer), 'nightly-backup', undefined,
-        openid.ClientSecretPost('nightly-backup-demo-secret'), { execute: [openid.allowInsecureRequests] });
+    const config = await openid.discovery(
+        new URL(stack.issuer),
+        'nightly-backup',
+        undefined,
+        openid.ClientSecretPost('nightly-backup-demo-secret'),
+        { execute: [openid.allowInsecureRequests] },
+    );
     assert.ok((await openid.refreshTokenGrant(config, refresh_token)).access_token);
     assert.equal((await introspect(stack, refresh_token)).active, true);
 });

@@ -45,13 +45,18 @@ scenario('a public client revokes its own token, without a secret (V1)', async (
 
 scenario('an access token that is revoked ends its session (V1)', async () => {
     const { access_token, refresh_token } = await byPassword(stack);
-    const answer = await post(stack, '/revoke', { token: access_token, token_type_hint: 'refresh_token' }, { id: 'nightly-backup' });
+    const answer = await post(
+        stack,
+        '/revoke',
+        { token: access_token, token_type_hint: 'refresh_token' },
+        { id: 'nightly-backup' },
+    );
     assert.equal(answer.status, 200, 'a hint is only a hint');
     assert.deepEqual(answer.body, {});
     await assertEnded('nightly-backup', refresh_token);
 });
 
-scenario('a string that is no token is revoked with success; another client\'s token is not (V1)', async () => {
+scenario("a string that is no token is revoked with success; another client's token is not (V1)", async () => {
     const { refresh_token } = await byPassword(stack);
     const unknown = await post(stack, '/revoke', { token: 'nonsense' }, { id: 'photo-album' });
     assert.equal(unknown.status, 200);
@@ -77,9 +82,17 @@ scenario('a resource server introspects access tokens that are for it, and learn
     const inactive = { active: false };
     const notForIt = await byPassword(stack, 'alice', 'openid offline_access');
     assert.deepEqual(await introspect(stack, notForIt.access_token, 'files-api'), inactive, 'another audience');
-    assert.deepEqual(await introspect(stack, forIt.refresh_token, 'files-api'), inactive, 'an offline token is its client\'s');
+    assert.deepEqual(
+        await introspect(stack, forIt.refresh_token, 'files-api'),
+        inactive,
+        "an offline token is its client's",
+    );
     assert.deepEqual(await introspect(stack, forIt.refresh_token, 'photo-album'), inactive, 'another client');
-    assert.deepEqual(await introspect(stack, forIt.id_token, 'nightly-backup'), inactive, 'an ID token is no access token');
+    assert.deepEqual(
+        await introspect(stack, forIt.id_token, 'nightly-backup'),
+        inactive,
+        'an ID token is no access token',
+    );
     assert.deepEqual(await introspect(stack, 'nonsense', 'files-api'), inactive);
 });
 

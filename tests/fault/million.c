@@ -1,6 +1,6 @@
 /*
- * million.c - a million sessions on LMDB: issued, counted, listed page by page, a sample of them refreshed, all of them
- * swept; and the memory of the process does not grow with them (Q1, Q3, L6).
+ * million.c - a million sessions on LMDB: issued, counted, listed page by page, a sample of them refreshed, all of them moved
+ * to another store, checked, backed up and swept; and the memory of the process does not grow with them (Q1, Q3, L6, S3, S4).
  *
  *     million [SESSIONS [FOLDER]]     1000000; a new folder under TMPDIR, or /tmp
  *
@@ -183,6 +183,112 @@ static void refresh_sample(run *r)
     tell(r, "refreshed with rotation", n);
 }
 
+/* ------------------------------------------------------------------------------------------------------- moving them */
+
+static int write_file(void *user, const void *data, size_t len)
+{
+    return fwrite(data, 1, len, user) == len ? 0 : 1;
+}
+
+static int read_file(void *user, void *data, size_t room, size_t *len)
+{
+    *len = fread(data, 1, room, user);
+    return ferror((FILE *)user) != 0;
+}
+
+static void check_store(run *r, otok_store *store, uint64_t records, const char *what)
+{
+    otok_check result;
+    otok_error err = {0};
+    otok_check_init(&result, sizeof result);
+    begin(r);
+    must(r, otok_store_check(store, 0, NULL, &result, &err), &err, what);
+    must_be(r, result.findings, 0, what);
+    must_be(r, result.records, records, what);
+    tell(r, what, result.records + result.index_entries);
+}
+
+static void check_service(run *r)
+{
+    otok_check result;
+    otok_error err = {0};
+    otok_check_init(&result, sizeof result);
+    begin(r);
+    must(r, otok_service_check(r->service, NULL, &result, &err), &err, "otok_service_check");
+    must_be(r, result.findings, 0, "otok_service_check");
+    must_be(r, result.sessions, r->sessions, "otok_service_check");
+    tell(r, "seals checked", result.records);
+}
+
+static otok_store *open_beside(run *r, const char *folder, const char *name)
+{
+    char path[4200];
+    otok_lmdb_options options;
+    otok_error err = {0};
+    otok_store *store = NULL;
+    otok_lmdb_options_init(&options, sizeof options);
+    options.no_sync = 1;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    must(r, otok_store_open_lmdb(path, &options, &store, &err), &err, "opening another store");
+    return store;
+}
+
+static uint64_t import_file(run *r, FILE *file, otok_store *to, int32_t mode, otok_transfer *result)
+{
+    otok_import import;
+    otok_error err = {0};
+    otok_import_init(&import, sizeof import);
+    otok_transfer_init(result, sizeof *result);
+    import.read = read_file;
+    import.user = file;
+    import.mode = mode;
+    rewind(file);
+    begin(r);
+    must(r, otok_store_import(to, &import, NULL, result, &err), &err, "otok_store_import");
+    tell(r, mode == OTOK_IMPORT_ADD ? "imported" : "mirrored", result->records);
+    return result->records;
+}
+
+static void move_all(run *r, otok_store *from, const char *folder)
+{
+    otok_transfer result;
+    otok_error err = {0};
+    FILE *file = tmpfile();
+    otok_store *to = open_beside(r, folder, "moved");
+    otok_transfer_init(&result, sizeof result);
+    begin(r);
+    must(r, otok_store_export(from, write_file, file, NULL, &result, &err), &err, "otok_store_export");
+    tell(r, "exported", result.records);
+    uint64_t records = result.records;
+    must_be(r, import_file(r, file, to, OTOK_IMPORT_ADD, &result), records, "imported");
+    must_be(r, result.inserted, records, "inserted");
+    (void)import_file(r, file, to, OTOK_IMPORT_MIRROR, &result);
+    must_be(r, result.same, records, "the same");
+    check_store(r, to, records, "checked, with its index");
+    otok_store_close(to);
+    (void)fclose(file);
+    check_service(r);
+}
+
+static void back_up(run *r, otok_store *from, const char *folder)
+{
+    char path[4200];
+    otok_check result;
+    otok_error err = {0};
+    otok_check_init(&result, sizeof result);
+    must(r, otok_store_check(from, 0, NULL, &result, &err), &err, "otok_store_check");
+    (void)snprintf(path, sizeof path, "%s/backup", folder);
+    begin(r);
+    must(r, otok_store_backup(from, path, NULL, &err), &err, "otok_store_backup");
+    tell(r, "backed up and verified", result.records);
+    otok_store *copy = open_beside(r, folder, "backup");
+    if (copy != NULL)
+        check_store(r, copy, result.records, "checked the copy");
+    otok_store_close(copy);
+}
+
+/* ----------------------------------------------------------------------------------------------------- sweeping them */
+
 /* Until there is no more to do at once; what was visited and what was removed. */
 static uint64_t sweep(run *r, uint64_t *visited)
 {
@@ -245,7 +351,7 @@ static int open_service(run *r, const char *folder, otok_store **store, otok_key
 int main(int argc, char **argv)
 {
     run r = {.sessions = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, .now_us = TEST_START_US};
-    char *own = argc > 2 ? NULL : test_new_folder();
+    char *own = argc > 2 ? NULL : test_new_folder(), *beside = test_new_folder();
     otok_store *store = NULL;
     otok_keyring *keyring = NULL;
     otok_error err = {0};
@@ -260,6 +366,8 @@ int main(int argc, char **argv)
         count_and_list(&r);
         r.now_us += 3600 * OTOK_US_PER_S;
         refresh_sample(&r);
+        move_all(&r, store, beside);
+        back_up(&r, store, beside);
         sweep_all(&r);
     }
     otok_service_close(r.service);
@@ -267,6 +375,7 @@ int main(int argc, char **argv)
     otok_store_close(store);
     free(r.samples);
     test_remove_folder(own);
+    test_remove_folder(beside);
     printf("%s\n", r.failed ? "FAILED" : "passed");
     return r.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -19,13 +19,13 @@ const command commands[] = {
     {"count", "", "how many sessions there are", "subject client sid whole-realm live", 0, 0, command_count},
     {"revoke", "[SESSION-ID...]", "end sessions, by id or by whose they are", "subject client sid whole-realm", 0,
      SIZE_MAX, command_revoke},
-    {"cutoff", "", "show or set a not-before: what began at or before it has ended", "subject client sid whole-realm at",
-     0, 0, command_cutoff},
+    {"cutoff", "", "show or set a not-before: what began by then has ended", "subject client sid whole-realm at", 0, 0,
+     command_cutoff},
     {"consents", "[list | revoke]", "list consents, or revoke one", "subject client order limit cursor all", 0, 1,
      command_consents},
     {"subject", "SUBJECT", "everything that is held about a subject, as JSON", "", 1, 1, command_subject},
-    {"erase", "", "remove everything that is held about a subject, a client or a realm", "subject client whole-realm", 0,
-     0, command_erase},
+    {"erase", "", "remove all that is held about a subject, a client or a realm", "subject client whole-realm", 0, 0,
+     command_erase},
     {"sweep", "", "remove sessions that have ended by the policies of --policy", "default-policy", 0, 0, command_sweep},
     {"stats", "", "sessions by client and state, records, size of the store", "", 0, 0, command_stats},
     {"check", "", "whether store and records are whole", "repair", 0, 0, command_check},
@@ -57,8 +57,8 @@ static const known known_options[] = {
     {"store", 's', true, TEXT, offsetof(options, store), "STORE", "lmdb:DIR; default $OFFLINETOK_STORE"},
     {"keyring", 'k', true, TEXT, offsetof(options, keyring), "FILE", "the keys; default DIR/keyring.json"},
     {"token-keys", 0, true, TEXT, offsetof(options, token_keys), "FILE", "the MAC keys, where they are apart"},
-    {"realm", 'r', true, TEXT, offsetof(options, realm), "REALM", "default: the only one that has sessions"},
-    {"policy", 'p', true, TEXT, offsetof(options, policy), "FILE", "the servers' policies, as JSON; default: those of the library"},
+    {"realm", 'r', true, TEXT, offsetof(options, realm), "REALM", "default $OFFLINETOK_REALM, or the only one"},
+    {"policy", 'p', true, TEXT, offsetof(options, policy), "FILE", "policies of the servers; default: the library's"},
     {"json", 'j', true, FLAG, offsetof(options, json), NULL, "for machines"},
     {"yes", 'y', true, FLAG, offsetof(options, yes), NULL, "ask nothing"},
     {"quiet", 'q', true, FLAG, offsetof(options, quiet), NULL, "no progress, no remarks"},
@@ -73,29 +73,22 @@ static const known known_options[] = {
     {"all", 0, false, FLAG, offsetof(options, all), NULL, "every page; with --json as JSON lines"},
     {"live", 0, false, FLAG, offsetof(options, live), NULL, "count those that have not ended, by a walk"},
     {"at", 0, false, TEXT, offsetof(options, at), "TIME", "now, 2026-11-22T05:30:00Z, @SECONDS, -3d, -12h"},
-    {"default-policy", 0, false, FLAG, offsetof(options, default_policy), NULL, "the servers have the library's own policies"},
-    {"repair", 0, false, FLAG, offsetof(options, repair), NULL, "make indexes anew from the records where they differ"},
+    {"default-policy", 0, false, FLAG, offsetof(options, default_policy), NULL,
+     "the servers have the policies of the library"},
+    {"repair", 0, false, FLAG, offsetof(options, repair), NULL, "make indexes anew where they differ"},
     {"acknowledge", 0, false, FLAG, offsetof(options, acknowledge), NULL, "remove the events once they are printed"},
-    {"end-all", 0, false, FLAG, offsetof(options, end_all), NULL, "end every session of the backup: what was revoked since would live again"},
+    {"end-all", 0, false, FLAG, offsetof(options, end_all), NULL, "end all sessions: those revoked since live again"},
     {"output", 'o', false, TEXT, offsetof(options, output), "FILE", "default: standard output"},
-    {"mode", 0, false, TEXT, offsetof(options, mode), "MODE", "add (default), replace what differs, or mirror: also remove what the file lacks"},
+    {"mode", 0, false, TEXT, offsetof(options, mode), "MODE", "add, replace what differs, or mirror: remove more"},
     {"dry-run", 'n', false, FLAG, offsetof(options, dry_run), NULL, "compare, and write nothing"},
-    {"algorithm", 0, false, TEXT, offsetof(options, algorithm), "ALG", "of a signing key: ES256 (default), EdDSA, RS256, PS256"},
+    {"algorithm", 0, false, TEXT, offsetof(options, algorithm), "ALG",
+     "signing with ES256 (default), EdDSA, RS256, PS256"},
     {"use", 0, false, TEXT, offsetof(options, use), "USE", "signing or token: which sort of key"},
-    {"jwk", 0, false, TEXT, offsetof(options, jwk), "FILE", "a public key whose private half is elsewhere (HSM)"},
-    {"usage", 0, false, FLAG, offsetof(options, usage), NULL, "how many sessions need each MAC key, by a walk"},
+    {"jwk", 0, false, TEXT, offsetof(options, jwk), "FILE", "public key, its private half elsewhere (HSM)"},
+    {"usage", 0, false, FLAG, offsetof(options, usage), NULL, "how many sessions need each MAC key"},
 };
 
 enum { KNOWN = sizeof known_options / sizeof known_options[0], HELP = KNOWN, VERSION, WORDS, FIRST_CODE = 256 };
-
-static const known *find_option(const char *name, size_t len)
-{
-    for (size_t i = 0; i < KNOWN; i++) {
-        if (strlen(known_options[i].name) == len && strncmp(known_options[i].name, name, len) == 0)
-            return &known_options[i];
-    }
-    return NULL;
-}
 
 /* Whether a list of words, separated by spaces, has this one. */
 static bool has_word(const char *words, const char *word)
@@ -151,8 +144,10 @@ static int print_help(void)
         printf("  %-10s %s\n", c->name, c->what);
     puts("  help       this; with the name of a command, all about that");
     print_common();
-    puts("\nThe store may be in use.  Whether a session lives follows from policies: without --policy those of the library.\n"
-         "Exit: 0 done, 1 no such session or something found, 2 usage, 3 trouble, 4 declined, 130 interrupted.");
+    puts("\nThe store may be in use. Whether a session lives follows from policies: without\n"
+         "--policy, those of the library.\n"
+         "Exit: 0 done, 1 no such session or something found, 2 usage, 3 trouble,\n"
+         "4 declined, 130 interrupted.");
     return EXIT_DONE;
 }
 
@@ -222,8 +217,9 @@ static int set_option(options *o, const known *k, const char *text)
 static void make_long_options(struct option out[KNOWN + 4])
 {
     for (size_t i = 0; i < KNOWN; i++)
-        out[i] = (struct option){known_options[i].name, known_options[i].argument != NULL ? required_argument : no_argument,
-                                 NULL, FIRST_CODE + (int)i};
+        out[i] =
+            (struct option){known_options[i].name, known_options[i].argument != NULL ? required_argument : no_argument,
+                            NULL, FIRST_CODE + (int)i};
     out[HELP] = (struct option){"help", no_argument, NULL, FIRST_CODE + HELP};
     out[VERSION] = (struct option){"version", no_argument, NULL, FIRST_CODE + VERSION};
     out[WORDS] = (struct option){"words", no_argument, NULL, FIRST_CODE + WORDS};
@@ -302,14 +298,18 @@ static int run(options *o, const bool given[KNOWN + 3], char **arguments)
     return rc == EXIT_DONE ? c->run(o) : rc;
 }
 
+static const char *from_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
 int main(int argc, char **argv)
 {
-    options o = {.store = getenv("OFFLINETOK_STORE")};
+    options o = {.store = from_environment("OFFLINETOK_STORE"), .realm = from_environment("OFFLINETOK_REALM")};
     bool given[KNOWN + 3] = {false};
     (void)setlocale(LC_CTYPE, "C.UTF-8"); /* names are UTF-8; this is for their width */
     (void)signal(SIGPIPE, SIG_IGN);
-    if (o.store != NULL && *o.store == '\0')
-        o.store = NULL;
     int rc = parse(argc, argv, &o, given);
     if (rc == EXIT_DONE) {
         o.narguments = (size_t)(argc - optind);

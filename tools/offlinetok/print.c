@@ -17,7 +17,11 @@
 static size_t next_char(const char *text, uint32_t *code)
 {
     const unsigned char *p = (const unsigned char *)text;
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : (p[0] & 0xf0) == 0xe0       ? 3
+               : (p[0] & 0xf8) == 0xf0       ? 4
+                                             : 0;
     uint32_t value = n == 1 ? p[0] : n == 0 ? 0 : p[0] & (0x7fU >> n);
     for (size_t i = 1; i < n; i++) {
         if ((p[i] & 0xc0) != 0x80)
@@ -38,8 +42,8 @@ static size_t next_char(const char *text, uint32_t *code)
 static bool is_active(uint32_t code)
 {
     return code < 0x20 || (code >= 0x7f && code <= 0x9f) || code == 0x61c || code == 0xad || code == 0xfeff ||
-           (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
-           code >= 0xe0000;
+           (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x206f) || code >= 0xe0000;
 }
 
 /* Beyond the first 65536, JSON takes two halves (RFC 8259 section 7). */
@@ -60,7 +64,8 @@ char *text_escape(const char *text, bool json)
     while (*text != '\0') {
         uint32_t code;
         size_t n = next_char(text, &code);
-        bool layout = json && (code == '\n' || code == '\t'); /* between its values: in a text they are escaped already */
+        bool layout =
+            json && (code == '\n' || code == '\t'); /* between its values: in a text they are escaped already */
         if (is_active(code) && !layout) {
             at += write_escape(out + at, code);
         } else if (code == 0xfffd && n == 1) {

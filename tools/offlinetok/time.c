@@ -36,7 +36,8 @@ void time_relative(int64_t us, int64_t now_us, char room[TIME_ROOM])
     static const struct {
         int64_t seconds;
         const char *name;
-    } units[] = {{31557600, "years"}, {2629800, "months"}, {86400, "days"}, {3600, "hours"}, {60, "minutes"}, {1, "seconds"}};
+    } units[] = {{31557600, "years"}, {2629800, "months"}, {86400, "days"},
+                 {3600, "hours"},     {60, "minutes"},     {1, "seconds"}};
     size_t i = 0;
     if (in_words(us, room))
         return;
@@ -105,7 +106,8 @@ static bool read_offset(const char *text, int *seconds)
     if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
         return true;
     bool fits = strlen(text) == 6 && strspn(text + 1, "0123456789:") == 5;
-    if (!fits || sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || used != 6 || hours > 23 || minutes > 59)
+    if (!fits || sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || used != 6 || hours > 23 ||
+        minutes > 59)
         return false;
     *seconds = (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
     return sign == '+' || sign == '-';

@@ -114,8 +114,8 @@ typedef struct place {
     char *keyring_path; /* where the keyring is, or would be */
 } place;
 
-/* How much of it a command needs: a keyring where there is one; or a keyring, and the service of one realm. */
-enum { OPEN_STORE, OPEN_SERVICE };
+/* How much of it a command needs: the store; the keyring too, where there is one; a keyring, and the service of one realm. */
+enum { OPEN_STORE, OPEN_WITH_KEYS, OPEN_SERVICE };
 
 /* EXIT_DONE, or what the command exits with: said on standard error.  `read_only`: nothing is written. */
 int place_open(const options *o, int how, bool read_only, place *out);
@@ -127,12 +127,22 @@ int place_name(const options *o, place *out);
 /* The service of a realm, in a place that has a keyring; otok_service_close() ends it. */
 int place_service(place *p, const char *realm, otok_service **out, otok_error *err);
 
-/* Of how many realms a command looks at all. */
+/* The realms to work on: that of --realm, or all that the store has sessions of; freed with realms_free(). */
 enum { MOST_REALMS = 4096 };
+typedef struct realms {
+    otok_names *found; /* owns the names, but for one that was given */
+    const char *given;
+    const char *const *names;
+    size_t count;
+} realms;
+int realms_read(const options *o, otok_store *store, realms *out);
+void realms_free(realms *r);
 
 /* A path of two parts; freed with free().  NULL: no memory. */
 char *path_join(const char *directory, const char *name);
 bool path_exists(const char *path);
+bool folder_make(const char *path); /* mode 0700, and durable; false: said on standard error */
+bool folder_sync(const char *path); /* what is in it survives a power loss; false: errno tells */
 
 /* ------------------------------------------------------------------------------------------------------ policy.c */
 
@@ -212,6 +222,7 @@ int complain(const char *doing, const otok_error *err);
 int complain_usage(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
 int complain_trouble(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
 int complain_memory(void);
+int complain_interrupted(void);
 
 /* A word about what was done, on standard error, unless --quiet. */
 void note(const options *o, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
@@ -220,12 +231,13 @@ void note(const options *o, const char *format, ...) __attribute__((__format__(_
 struct progress {
     const char *what;
     bool shown, wanted, watching;
-    uint64_t events;
+    uint64_t events, total; /* `total`: where the call does not know it, and we do */
     int64_t next_us, begun_us;
 };
 void progress_begin(progress *p, const options *o, const char *what);
 int progress_step(void *p, uint64_t done, uint64_t total); /* as otok_watch.progress; other than 0 after SIGINT */
 void progress_event(progress *p);                          /* of a call that cannot be ended: SIGINT ends the process */
+void progress_hide(const progress *p);                     /* until its next step: something is to be printed */
 void progress_end(progress *p);
 bool was_interrupted(void);
 
@@ -238,8 +250,17 @@ bool confirm(const options *o, const char *format, ...) __attribute__((__format_
 enum { FILTER_REQUIRED, FILTER_REALM };
 int filter_read(const options *o, int none, otok_filter *out);
 
+/* Order, limit and cursor; the filter is the caller's. */
+enum { MOST_A_PAGE = 1000 };
+int paging_read(const options *o, otok_list_request *out);
+
 /* "of subject alice with client backup", "of the realm https://id.example.org"; escaped; freed with free(). */
 char *filter_words(const otok_filter *filter, const char *realm);
 void json_add_filter(struct cJSON *object, const otok_filter *filter, const char *realm);
+
+/* -------------------------------------------------------------------------------------------------------- keys.c */
+
+int algorithm_read(const char *text, int32_t *out); /* NULL: ES256 */
+const char *word_of_key_state(int32_t state);
 
 #endif

@@ -1,5 +1,5 @@
-// People at a browser: Chromium without a window, and without JavaScript in its pages, for the server's pages need none. Buttons,
-// links and fields are found as people find them, by what stands on them.
+// People at a browser: Chromium without a window, and without JavaScript in its pages, for the server's pages need
+// none. Buttons, links and fields are found as people find them, by what stands on them.
 // SPDX-License-Identifier: MIT
 
 import './node.mjs';
@@ -10,7 +10,9 @@ import path from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { passwordOf } from './stack.mjs';
 
-const WIDTH = 1280, HEIGHT = 860, NARROW = 320;
+const WIDTH = 1280,
+    HEIGHT = 860,
+    NARROW = 320;
 const MOST_BYTES = 150 * 1024; // of a screenshot, since those in docs/ are in the repository
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -20,7 +22,13 @@ export class Chrome {
         chrome.browser = await puppeteer.launch({
             executablePath: process.env.CHROMIUM,
             pipe: true, // it ends when we do
-            args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--lang=en', '--force-color-profile=srgb'],
+            args: [
+                '--no-sandbox',
+                '--disable-gpu',
+                '--disable-dev-shm-usage',
+                '--lang=en',
+                '--force-color-profile=srgb',
+            ],
             env: { ...process.env, LANG: 'C.UTF-8', TZ: 'UTC' },
         });
         return chrome;
@@ -30,8 +38,7 @@ export class Chrome {
     async person({ userAgent } = {}) {
         const context = await this.browser.createBrowserContext();
         const page = await context.newPage();
-        if (userAgent)
-            await page.setUserAgent(userAgent);
+        if (userAgent) await page.setUserAgent(userAgent);
         await page.setViewport({ width: WIDTH, height: HEIGHT });
         await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'light' }]);
         await page.setJavaScriptEnabled(false);
@@ -70,15 +77,22 @@ export class Person {
 
     /** A button or link by its whole text, inside what `within` selects and has the text `near`. */
     async #find(name, within, near) {
-        const handle = await this.page.evaluateHandle((wanted, selector, text) => {
-            const plain = (element) => element.textContent.replace(/\s+/g, ' ').trim();
-            const places = [...document.querySelectorAll(selector)].filter((place) => plain(place).includes(text));
-            return places.flatMap((place) => [...place.querySelectorAll('button, a')])
-                .find((element) => plain(element) === wanted) ?? null;
-        }, name, within, near);
+        const handle = await this.page.evaluateHandle(
+            (wanted, selector, text) => {
+                const plain = (element) => element.textContent.replace(/\s+/g, ' ').trim();
+                const places = [...document.querySelectorAll(selector)].filter((place) => plain(place).includes(text));
+                return (
+                    places
+                        .flatMap((place) => [...place.querySelectorAll('button, a')])
+                        .find((element) => plain(element) === wanted) ?? null
+                );
+            },
+            name,
+            within,
+            near,
+        );
         const element = handle.asElement();
-        if (!element)
-            throw new Error(`no "${name}" at ${this.url()}:\n${await this.text()}`);
+        if (!element) throw new Error(`no "${name}" at ${this.url()}:\n${await this.text()}`);
         return element;
     }
 
@@ -101,19 +115,26 @@ export class Person {
 
     /** The actions of the forms whose action begins so. */
     async actions(beginning) {
-        return this.page.$$eval(`form[action^="${beginning}"]`, (forms) => forms.map((form) => form.getAttribute('action')));
+        return this.page.$$eval(`form[action^="${beginning}"]`, (forms) =>
+            forms.map((form) => form.getAttribute('action')),
+        );
     }
 
     /** Whether there is such a button or link. */
     async has(name) {
-        return this.#find(name, 'body', '').then(() => true, () => false);
+        return this.#find(name, 'body', '').then(
+            () => true,
+            () => false,
+        );
     }
 
     async #field(label) {
-        const id = await this.page.$$eval('label', (labels, wanted) =>
-            labels.find((element) => element.textContent.includes(wanted))?.htmlFor, label);
-        if (!id)
-            throw new Error(`no field "${label}" at ${this.url()}:\n${await this.text()}`);
+        const id = await this.page.$$eval(
+            'label',
+            (labels, wanted) => labels.find((element) => element.textContent.includes(wanted))?.htmlFor,
+            label,
+        );
+        if (!id) throw new Error(`no field "${label}" at ${this.url()}:\n${await this.text()}`);
         return this.page.$(`#${id}`);
     }
 
@@ -128,8 +149,12 @@ export class Person {
     }
 
     async tick(label) {
-        const box = await this.page.evaluateHandle((wanted) => [...document.querySelectorAll('label')]
-            .find((element) => element.textContent.includes(wanted))?.control, label);
+        const box = await this.page.evaluateHandle(
+            (wanted) =>
+                [...document.querySelectorAll('label')].find((element) => element.textContent.includes(wanted))
+                    ?.control,
+            label,
+        );
         await box.focus();
         await this.page.keyboard.press('Space');
         assert.equal(await box.evaluate((element) => element.checked), true, label);
@@ -144,33 +169,48 @@ export class Person {
 
     /** The names of the cells of a table's rows, by the table's headings. */
     async rows(within = 'body') {
-        return this.page.$$eval(`${within} tbody tr`, (rows) => rows.map((row) =>
-            Object.fromEntries([...row.cells].map((cell, i) =>
-                [row.closest('table').tHead.rows[0].cells[i].innerText, cell.innerText.replace(/\s+/g, ' ').trim()]))));
+        return this.page.$$eval(`${within} tbody tr`, (rows) =>
+            rows.map((row) =>
+                Object.fromEntries(
+                    [...row.cells].map((cell, i) => [
+                        row.closest('table').tHead.rows[0].cells[i].innerText,
+                        cell.innerText.replace(/\s+/g, ' ').trim(),
+                    ]),
+                ),
+            ),
+        );
     }
 
     /**
-     * Keeps a picture of the page, where it is given a name, and asserts that axe-core finds no serious violation in it, and that
-     * it fits on a narrow screen. axe is JavaScript: it is let in for that.
+     * Keeps a picture of the page, where it is given a name, and asserts that axe-core finds no serious violation in
+     * it, and that it fits on a narrow screen. axe is JavaScript: it is let in for that.
      */
     async look(name, { dark = false } = {}) {
         await this.page.setJavaScriptEnabled(true);
-        if (dark)
-            await this.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
-        if (name)
-            await this.#picture(name);
+        if (dark) await this.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+        if (name) await this.#picture(name);
         await this.page.evaluate(axe);
         const { passed, found } = await this.page.evaluate(async () => {
             const { passes, violations } = await globalThis.axe.run();
-            return { passed: passes.length, found: violations.map(({ id, impact, help, nodes }) =>
-                ({ id, impact, help, nodes: nodes.map((node) => node.html) })) };
+            return {
+                passed: passes.length,
+                found: violations.map(({ id, impact, help, nodes }) => ({
+                    id,
+                    impact,
+                    help,
+                    nodes: nodes.map((node) => node.html),
+                })),
+            };
         });
         await this.page.setViewport({ width: NARROW, height: HEIGHT });
         const overflow = await this.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         await this.page.setViewport({ width: WIDTH, height: HEIGHT });
         await this.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'light' }]);
         await this.page.setJavaScriptEnabled(false);
-        assert.ok(overflow <= 0, `${this.url()} is ${overflow} pixels wider than a screen of ${NARROW} (WCAG 2.2, 1.4.10)`);
+        assert.ok(
+            overflow <= 0,
+            `${this.url()} is ${overflow} pixels wider than a screen of ${NARROW} (WCAG 2.2, 1.4.10)`,
+        );
         assert.ok(passed > 10, 'axe-core has looked at the page');
         const serious = found.filter(({ impact }) => ['serious', 'critical'].includes(impact));
         assert.deepEqual(serious, [], `axe-core at ${this.url()}`);
@@ -178,8 +218,7 @@ export class Person {
 
     async #picture(name) {
         const folder = process.env.OTOK_E2E_SCREENSHOTS;
-        if (!folder)
-            return;
+        if (!folder) return;
         const picture = await this.page.screenshot({ type: 'png', optimizeForSpeed: false });
         await mkdir(folder, { recursive: true });
         await writeFile(path.join(folder, `${name}.png`), picture);

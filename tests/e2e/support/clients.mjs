@@ -1,4 +1,5 @@
-// The clients of the demo, as openid-client and oauth4webapi have them, and as plain requests where a test looks at the bytes.
+// The clients of the demo, as openid-client and oauth4webapi have them, and as plain requests where a test looks at the
+// bytes.
 // SPDX-License-Identifier: MIT
 
 import './node.mjs';
@@ -17,11 +18,18 @@ export const redirectOf = (stack, id) =>
 /** The configuration of openid-client, by discovery. */
 export async function discover(stack, id, metadata = {}) {
     const secret = secrets[id];
-    return openid.discovery(new URL(stack.issuer), id, { client_secret: secret, ...metadata },
-        secret ? openid.ClientSecretBasic(secret) : openid.None(), { execute: [openid.allowInsecureRequests] });
+    return openid.discovery(
+        new URL(stack.issuer),
+        id,
+        { client_secret: secret, ...metadata },
+        secret ? openid.ClientSecretBasic(secret) : openid.None(),
+        { execute: [openid.allowInsecureRequests] },
+    );
 }
 
-/** An authorization request by openid-client, answered by a robot; the redirect's URL and what has to be checked of it. */
+/**
+ * An authorization request by openid-client, answered by a robot; the redirect's URL and what has to be checked of it.
+ */
 export async function authorize(stack, id, { user, answer, robot = new Robot(), config, ...parameters } = {}) {
     config ??= await discover(stack, id);
     const pkceCodeVerifier = openid.randomPKCECodeVerifier();
@@ -49,13 +57,14 @@ export async function logIn(stack, id, { DPoP, ...options } = {}) {
 
 /** A plain POST of a form: {status, headers, body}. `secret` by HTTP Basic; `headers`: more of them. */
 export async function post(stack, path, form, { id, secret = secrets[id], headers = {} } = {}) {
-    if (secret)
-        headers = { ...headers, authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` };
-    else if (id)
-        form = { ...form, client_id: id };
+    if (secret) headers = { ...headers, authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` };
+    else if (id) form = { ...form, client_id: id };
     const body = typeof form === 'string' ? form : new URLSearchParams(Object.entries(form)).toString();
-    const response = await fetch(stack.issuer + path, { method: 'POST', body,
-        headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } });
+    const response = await fetch(stack.issuer + path, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    });
     const text = await response.text();
     return { status: response.status, headers: response.headers, text, body: text ? JSON.parse(text) : undefined };
 }
@@ -65,10 +74,13 @@ export const refresh = (stack, id, refresh_token, more = {}, options = {}) =>
 
 /** A token by the password grant, for tests that are about something else: no browser, no page. */
 export async function byPassword(stack, user = 'alice', scope = 'openid offline_access files.read', headers = {}) {
-    const { body } = await post(stack, '/token', { grant_type: 'password', username: user,
-        password: passwordOf(user), scope }, { id: 'nightly-backup', headers });
-    if (!body.refresh_token)
-        throw new Error(`no token: ${JSON.stringify(body.error ?? Object.keys(body))}`);
+    const { body } = await post(
+        stack,
+        '/token',
+        { grant_type: 'password', username: user, password: passwordOf(user), scope },
+        { id: 'nightly-backup', headers },
+    );
+    if (!body.refresh_token) throw new Error(`no token: ${JSON.stringify(body.error ?? Object.keys(body))}`);
     return body;
 }
 
@@ -93,46 +105,87 @@ export class OAuthClient {
 
     /** Authorization code and PKCE: the token response. */
     async logIn({ scope = 'openid offline_access', robot = new Robot(), user, DPoP } = {}) {
-        const verifier = oauth.generateRandomCodeVerifier(), state = oauth.generateRandomState(), nonce = oauth.generateRandomNonce();
+        const verifier = oauth.generateRandomCodeVerifier(),
+            state = oauth.generateRandomState(),
+            nonce = oauth.generateRandomNonce();
         const url = new URL(this.server.authorization_endpoint);
-        url.search = new URLSearchParams({ client_id: this.client.client_id, redirect_uri: this.redirect, scope, state, nonce,
-            response_type: 'code', prompt: 'consent', code_challenge_method: 'S256',
-            code_challenge: await oauth.calculatePKCECodeChallenge(verifier) });
-        const callback = oauth.validateAuthResponse(this.server, this.client, await robot.authorize(url, { user }), state);
-        const response = await oauth.authorizationCodeGrantRequest(this.server, this.client, this.authentication, callback,
-            this.redirect, verifier, { ...http, DPoP });
-        return oauth.processAuthorizationCodeResponse(this.server, this.client, response,
-            { expectedNonce: nonce, requireIdToken: true });
+        url.search = new URLSearchParams({
+            client_id: this.client.client_id,
+            redirect_uri: this.redirect,
+            scope,
+            state,
+            nonce,
+            response_type: 'code',
+            prompt: 'consent',
+            code_challenge_method: 'S256',
+            code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+        });
+        const callback = oauth.validateAuthResponse(
+            this.server,
+            this.client,
+            await robot.authorize(url, { user }),
+            state,
+        );
+        const response = await oauth.authorizationCodeGrantRequest(
+            this.server,
+            this.client,
+            this.authentication,
+            callback,
+            this.redirect,
+            verifier,
+            { ...http, DPoP },
+        );
+        return oauth.processAuthorizationCodeResponse(this.server, this.client, response, {
+            expectedNonce: nonce,
+            requireIdToken: true,
+        });
     }
 
     async refresh(token, { DPoP, ...additionalParameters } = {}) {
-        const response = await oauth.refreshTokenGrantRequest(this.server, this.client, this.authentication, token,
-            { ...http, DPoP, additionalParameters });
+        const response = await oauth.refreshTokenGrantRequest(this.server, this.client, this.authentication, token, {
+            ...http,
+            DPoP,
+            additionalParameters,
+        });
         return oauth.processRefreshTokenResponse(this.server, this.client, response);
     }
 
     async revoke(token) {
         return oauth.processRevocationResponse(
-            await oauth.revocationRequest(this.server, this.client, this.authentication, token, http));
+            await oauth.revocationRequest(this.server, this.client, this.authentication, token, http),
+        );
     }
 
     async introspect(token) {
-        return oauth.processIntrospectionResponse(this.server, this.client,
-            await oauth.introspectionRequest(this.server, this.client, this.authentication, token, http));
+        return oauth.processIntrospectionResponse(
+            this.server,
+            this.client,
+            await oauth.introspectionRequest(this.server, this.client, this.authentication, token, http),
+        );
     }
 
     async userInfo(tokens, { DPoP, subject = oauth.getValidatedIdTokenClaims(tokens).sub } = {}) {
-        return oauth.processUserInfoResponse(this.server, this.client, subject,
-            await oauth.userInfoRequest(this.server, this.client, tokens.access_token, { ...http, DPoP }));
+        return oauth.processUserInfoResponse(
+            this.server,
+            this.client,
+            subject,
+            await oauth.userInfoRequest(this.server, this.client, tokens.access_token, { ...http, DPoP }),
+        );
     }
 
     async startDevice(scope) {
-        return oauth.processDeviceAuthorizationResponse(this.server, this.client, await oauth.deviceAuthorizationRequest(
-            this.server, this.client, this.authentication, { scope }, http));
+        return oauth.processDeviceAuthorizationResponse(
+            this.server,
+            this.client,
+            await oauth.deviceAuthorizationRequest(this.server, this.client, this.authentication, { scope }, http),
+        );
     }
 
     async askDevice(code) {
-        return oauth.processDeviceCodeResponse(this.server, this.client, await oauth.deviceCodeGrantRequest(this.server,
-            this.client, this.authentication, code, http));
+        return oauth.processDeviceCodeResponse(
+            this.server,
+            this.client,
+            await oauth.deviceCodeGrantRequest(this.server, this.client, this.authentication, code, http),
+        );
     }
 }

@@ -5,6 +5,7 @@ import dns from 'node:dns';
 import { webcrypto } from 'node:crypto';
 
 globalThis.crypto ??= webcrypto;
+globalThis.CryptoKey ??= webcrypto.CryptoKey;
 globalThis.CustomEvent ??= class CustomEvent extends Event {};
 
 // The server listens at 127.0.0.1, and its issuer says localhost, which some systems know as ::1 first.

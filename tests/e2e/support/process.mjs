@@ -8,23 +8,19 @@ import net from 'node:net';
 const running = new Set();
 
 function killAll() {
-    for (const child of running)
-        child.kill('SIGKILL');
+    for (const child of running) child.kill('SIGKILL');
 }
 
 process.on('exit', killAll);
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
-    process.on(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 /** Asks again, about ten times a second, until the answer is true; that answer. */
 export async function poll(what, question, seconds = 10) {
     const end = Date.now() + seconds * 1000;
     for (;;) {
         const answer = await question();
-        if (answer)
-            return answer;
-        if (Date.now() > end)
-            throw new Error(`${what}: not within ${seconds} seconds`);
+        if (answer) return answer;
+        if (Date.now() > end) throw new Error(`${what}: not within ${seconds} seconds`);
         await new Promise((resolve) => setTimeout(resolve, 100));
     }
 }
@@ -58,11 +54,15 @@ export class Program {
 
     /** Waits until `ready` is true, asked again and again. */
     async until(ready, seconds = 20) {
-        await poll(`${this.name} to be ready`, async () => {
-            if (this.status !== undefined)
-                throw new Error(`${this.name} has ended: ${this.status}\n${this.output}`);
-            return ready(this.output);
-        }, seconds);
+        await poll(
+            `${this.name} to be ready`,
+            async () => {
+                if (this.status !== undefined)
+                    throw new Error(`${this.name} has ended: ${this.status}\n${this.output}`);
+                return ready(this.output);
+            },
+            seconds,
+        );
     }
 
     /** Sends a signal and waits for the end: its exit status, or the name of the signal that it died of. */
@@ -81,5 +81,8 @@ export class Program {
 
 /** Whether an HTTP server answers there, whatever it answers. */
 export async function answers(url) {
-    return fetch(url, { redirect: 'manual' }).then((response) => response.arrayBuffer().then(() => true), () => false);
+    return fetch(url, { redirect: 'manual' }).then(
+        (response) => response.arrayBuffer().then(() => true),
+        () => false,
+    );
 }

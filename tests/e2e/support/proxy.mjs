@@ -27,8 +27,14 @@ export class LossyProxy {
     #pass(request, response) {
         const lose = this.#lose > 0 && request.method === 'POST' && request.url === '/token';
         this.#lose -= lose ? 1 : 0;
-        const upstream = http.request({ host: '127.0.0.1', port: this.target, method: request.method,
-            path: request.url, headers: request.headers, agent: false });
+        const upstream = http.request({
+            host: '127.0.0.1',
+            port: this.target,
+            method: request.method,
+            path: request.url,
+            headers: request.headers,
+            agent: false,
+        });
         upstream.on('error', () => response.destroy());
         const asked = lose && text(request);
         upstream.on('response', async (answer) => {
@@ -44,7 +50,8 @@ export class LossyProxy {
     }
 
     #count(asked, answered) {
-        const before = new URLSearchParams(asked).get('refresh_token'), { refresh_token: after } = JSON.parse(answered);
+        const before = new URLSearchParams(asked).get('refresh_token'),
+            { refresh_token: after } = JSON.parse(answered);
         this.lostTokens += before && after && before !== after ? 1 : 0;
         this.lost++;
     }

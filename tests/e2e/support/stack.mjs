@@ -1,5 +1,5 @@
-// The identity server under test, with a data folder and ports of its own, and beside it, where a test asks for them, the
-// example programs that use it, and a proxy that loses responses.
+// The identity server under test, with a data folder and ports of its own, and beside it, where a test asks for them,
+// the example programs that use it, and a proxy that loses responses.
 // SPDX-License-Identifier: MIT
 
 import './node.mjs';
@@ -58,10 +58,8 @@ export class Stack {
             this.proxy.target = this.port = await freePort();
         }
         await this.startServer();
-        if (options.web)
-            this.web = await this.#startExample('web.py', this.ports.web);
-        if (options.files)
-            this.files = await this.#startExample('files_api.py', this.ports.files);
+        if (options.web) this.web = await this.#startExample('web.py', this.ports.web);
+        if (options.files) this.files = await this.#startExample('files_api.py', this.ports.files);
     }
 
     /** The server: at a free port, which it tells, or at the one it had. */
@@ -72,14 +70,24 @@ export class Stack {
     }
 
     async #startServer(port, more) {
-        const server = new Program('identity-server', binary, ['--listen', `127.0.0.1:${port}`, '--data',
-            path.join(this.folder, 'data'), '--directory', this.directory, ...more]);
+        const server = new Program('identity-server', binary, [
+            '--listen',
+            `127.0.0.1:${port}`,
+            '--data',
+            path.join(this.folder, 'data'),
+            '--directory',
+            this.directory,
+            ...more,
+        ]);
         this.programs.push(server);
         await server.until((output) => /^listening on \S+$/m.test(output));
         return server;
     }
 
-    /** Another server of the same issuer, with the same store: where it answers, to be used as a stack for plain requests. */
+    /**
+     * Another server of the same issuer, with the same store: where it answers, to be used as a stack for plain
+     * requests.
+     */
     async startSibling() {
         const port = await freePort();
         await this.#startServer(port, ['--issuer', this.issuer]);
@@ -105,8 +113,10 @@ export class Stack {
 
     async #startExample(file, port) {
         const url = `http://localhost:${port}`;
-        const program = new Program(file, python, [path.join(source, 'examples/clients', file)],
-            { cwd: this.folder, env: this.environment() });
+        const program = new Program(file, python, [path.join(source, 'examples/clients', file)], {
+            cwd: this.folder,
+            env: this.environment(),
+        });
         this.programs.push(program);
         await program.until(() => answers(`${url}/`));
         return url;
@@ -127,7 +137,6 @@ export class Stack {
     async stop() {
         const index = this.programs.indexOf(this.server);
         const status = (await this.#end())[index];
-        if (status !== 0)
-            throw new Error(`the server ended with ${status}\n${this.log()}`);
+        if (status !== 0) throw new Error(`the server ended with ${status}\n${this.log()}`);
     }
 }

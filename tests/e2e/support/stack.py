@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The server and its helpers from Python: support/stack_cli.mjs, at the other end of two pipes; and how a file of tests runs."""
+"""The server and its helpers from Python: stack_cli.mjs at the other end of two pipes; and how a file of tests runs."""
 
 import json
 import os

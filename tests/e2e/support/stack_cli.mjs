@@ -1,5 +1,6 @@
-// A Stack for programs in other languages: what it is told as JSON comes on stdin, a line for each command, and the answer goes to
-// stdout. The first line is the options of Stack.start(). It stops when stdin ends, and its status says whether all ended well.
+// A Stack for programs in other languages: what it is told as JSON comes on stdin, a line for each command, and the
+// answer goes to stdout. The first line is the options of Stack.start(). It stops when stdin ends, and its status says
+// whether all ended well.
 // SPDX-License-Identifier: MIT
 
 import readline from 'node:readline';
@@ -9,8 +10,7 @@ import { Stack } from './stack.mjs';
 const robots = new Map(); // by name: browsers of different people
 
 function robotOf(name = '') {
-    if (!robots.has(name))
-        robots.set(name, new Robot());
+    if (!robots.has(name)) robots.set(name, new Robot());
     return robots.get(name);
 }
 

@@ -1,0 +1,50 @@
+/*
+ * instead_of_lmdb.c - for tests that stand on LMDB: linked in with --wrap=otok_store_open_lmdb, it gives them a store on PostgreSQL
+ * in its place, in the database that OTOK_TEST_POSTGRES names.  A folder has a schema of its own; so a new folder is a new store, a
+ * second process that opens it has the same, and one that was removed is gone.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <offlinetok/postgres.h>
+
+int __wrap_otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options, otok_store **out,
+                                otok_error *err);
+
+/* The name follows from a file in the folder, which is made by whoever is the first. */
+static int name_schema(const char *directory, char *name, size_t size)
+{
+    char path[4096];
+    struct stat st;
+    (void)mkdir(directory, 0700);
+    (void)snprintf(path, sizeof path, "%s/schema", directory);
+    int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    int rc = fd >= 0 ? fstat(fd, &st) : -1;
+    if (fd >= 0)
+        (void)close(fd);
+    if (rc == 0)
+        (void)snprintf(name, size, "test_%llu_%lld_%ld", (unsigned long long)st.st_ino, (long long)st.st_mtim.tv_sec,
+                       st.st_mtim.tv_nsec);
+    return rc;
+}
+
+int __wrap_otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options, otok_store **out,
+                                otok_error *err)
+{
+    char schema[64];
+    otok_postgres_options known;
+    const char *conninfo = getenv("OTOK_TEST_POSTGRES");
+    (void)options;
+    *out = NULL;
+    if (conninfo == NULL || name_schema(directory, schema, sizeof schema) != 0)
+        return otok_error_set(err, OTOK_E_INVALID, 0, "no OTOK_TEST_POSTGRES, or no such folder");
+    otok_postgres_options_init(&known, sizeof known);
+    known.schema = schema;
+    int rc = otok_postgres_migrate(conninfo, &known, err);
+    return rc == OTOK_OK ? otok_store_open_postgres(conninfo, &known, out, err) : rc;
+}

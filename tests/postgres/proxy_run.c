@@ -1,0 +1,54 @@
+/*
+ * proxy_run.c - each message of each operation, on old connections and new ones, spoiled in every way, again and again (R8, T2).
+ *
+ *     cluster.sh run proxy_run [ROUNDS]     100 rounds
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "postgres/proxy_trials.h"
+
+static bool one_round(proxy_bench *bench, uint64_t round, proxy_tally *tally)
+{
+    bool good = true;
+    for (int operation = 0; operation < PROXY_OPERATIONS; operation++) {
+        good = proxy_try_all(bench, (proxy_operation)operation, false, 1, 1, tally) && good;
+        /* Opening a connection is the same before each: a part of it in each round. */
+        good = proxy_try_all(bench, (proxy_operation)operation, true, 1 + (size_t)round % 10, 10, tally) && good;
+    }
+    return good;
+}
+
+static void print(uint64_t rounds, const proxy_tally *tally)
+{
+    printf("ambiguity: %llu rounds, %llu messages spoiled, %llu answers OK, %llu UNCERTAIN (%llu of them done), %llu not "
+           "done, longest %lld ms\n",
+           (unsigned long long)rounds, (unsigned long long)tally->trials, (unsigned long long)tally->ok,
+           (unsigned long long)tally->uncertain, (unsigned long long)tally->happened,
+           (unsigned long long)tally->untried, (long long)tally->longest_ms);
+    if (tally->story[0] != '\0')
+        printf("FAILED: %s\n", tally->story);
+    (void)fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 100, round = 0;
+    char server[128];
+    const char *cluster = getenv("CLUSTER");
+    proxy_tally tally = {.trials = 0};
+    (void)snprintf(server, sizeof server, "%s/primary", cluster != NULL ? cluster : ".");
+    proxy_bench *bench = proxy_bench_open(server, tally.story);
+    bool good = bench != NULL;
+    while (good && round < rounds) {
+        good = one_round(bench, round, &tally);
+        round++;
+        if (round % 10 == 0 && round < rounds)
+            print(round, &tally);
+    }
+    print(round, &tally);
+    proxy_bench_close(bench);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
