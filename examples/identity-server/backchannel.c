@@ -19,7 +19,15 @@
 
 #include "server.h"
 
-enum { MOST_NOTICES = 1000, TRIES = 3, PAUSE_S = 2, TIMEOUT_MS = 5000, MOST_ANSWER = 65536, TOKEN_LIVES_S = 120 };
+enum {
+    MOST_NOTICES = 1000,
+    MOST_OF_ONE = 100,
+    TRIES = 3,
+    PAUSE_S = 2,
+    TIMEOUT_MS = 5000,
+    MOST_ANSWER = 65536,
+    TOKEN_LIVES_S = 120
+};
 static const int64_t SECOND_US = 1000000;
 
 /* What one client is told. */
@@ -172,10 +180,19 @@ static bool tell(notices *all, const notice *n)
 
 /* ---------------------------------------------------------------------------------------------------- the queue */
 
+static size_t waiting_for(const notices *all, const client *c)
+{
+    size_t count = 0;
+    for (const notice *n = all->first; n != NULL; n = n->next)
+        count += n->client == c;
+    return count;
+}
+
+/* One client that is slow has a share of the queue, so that the others are still told. */
 static bool put(notices *all, notice *n)
 {
     pthread_mutex_lock(&all->lock);
-    bool fits = all->count < MOST_NOTICES;
+    bool fits = all->count < MOST_NOTICES && waiting_for(all, n->client) < MOST_OF_ONE;
     if (fits) {
         n->next = NULL;
         *all->last = n;
@@ -229,16 +246,29 @@ static notice *take(notices *all)
     return n;
 }
 
+/* A client that could not be told is not asked for a while, whatever else there is for it: nobody waits behind it meanwhile. */
+static void put_off(notices *all, notice *n)
+{
+    n->not_before_us = now_us() + SECOND_US * PAUSE_S * (n->tries + 1);
+    pthread_mutex_lock(&all->lock);
+    for (notice *other = all->first; other != NULL; other = other->next) {
+        if (other->client == n->client && other->not_before_us < n->not_before_us)
+            other->not_before_us = n->not_before_us;
+    }
+    pthread_mutex_unlock(&all->lock);
+}
+
 static void *work(void *arg)
 {
     notices *all = arg;
     for (notice *n = take(all); n != NULL; n = take(all)) {
-        if (tell(all, n) || ++n->tries == TRIES) {
+        bool is_told = tell(all, n);
+        if (!is_told)
+            put_off(all, n);
+        if (is_told || ++n->tries == TRIES)
             notice_free(n);
-        } else {
-            n->not_before_us = now_us() + SECOND_US * PAUSE_S * n->tries;
+        else
             (void)put(all, n);
-        }
     }
     return NULL;
 }

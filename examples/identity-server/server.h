@@ -416,7 +416,8 @@ void show_jwks(request *r);     /* GET /jwks */
 void show_userinfo(request *r); /* GET and POST /userinfo */
 
 notices *notices_start(
-    server *s); /* a thread that tells clients of logouts, on libcurl; tries 3 times, holds 1000 at most */
+    server *
+        s); /* a thread that tells clients of logouts, on libcurl; tries 3 times, holds 1000 at most, 100 of a client */
 void notices_stop(notices *all);
 void notices_logout(server *s, const user *u, const char *sid,
                     bool revoke_offline_access); /* to every client that has the user's sessions;

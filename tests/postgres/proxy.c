@@ -13,9 +13,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { LINKS = 16, ROOM = 262144, SOCKET_PATH = 108, TURN_MS = 5 };
+enum { LINKS = 16, ROOM = 262144, SOCKET_PATH = 108, TURN_MS = 5, LONGEST_HOLD_S = 8 };
 
 /* One direction of a connection: what came from `in` and is not yet a whole message, or is held. */
 typedef struct pipe_ {
@@ -23,6 +24,7 @@ typedef struct pipe_ {
     size_t len;
     bool started; /* the first message to the server has no type byte */
     bool held;
+    time_t until; /* it is held no longer: the link ends */
 } pipe_;
 
 typedef struct link_ {
@@ -170,6 +172,7 @@ static bool carry_out(proxy *p, link_ *l, proxy_way way, size_t size)
     p->planned = false;
     if (p->plan.deed == PROXY_HOLD) {
         l->pipes[way].held = true;
+        l->pipes[way].until = time(NULL) + LONGEST_HOLD_S;
         return false;
     }
     if (p->plan.deed == PROXY_FATAL)
@@ -244,6 +247,18 @@ static void release_links(proxy *p)
     }
 }
 
+/* Who waits for longer than that has no timeout, and is not to wait for ever. */
+static void end_the_stuck(proxy *p)
+{
+    for (size_t i = 0; i < LINKS; i++) {
+        for (int way = 0; p->links[i].used && way < PROXY_WAYS; way++) {
+            if (p->links[i].pipes[way].held && p->links[i].ends[PROXY_TO_CLIENT] >= 0 &&
+                time(NULL) > p->links[i].pipes[way].until)
+                end_link(&p->links[i]);
+        }
+    }
+}
+
 /* Those whose client is gone, and whose server has something to do perhaps. */
 static bool has_stragglers(const proxy *p)
 {
@@ -293,6 +308,7 @@ static void *loop(void *arg)
         if (p->releasing)
             release_links(p);
         p->drop = p->releasing = false;
+        end_the_stuck(p);
         if (polled[0].revents != 0)
             accept_one(p); /* last: what it opens is not what was polled */
         p->turns++;

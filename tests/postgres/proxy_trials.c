@@ -15,7 +15,7 @@
 enum {
     WINDOW_S = 60,
     US = 1000000,
-    TIMEOUT_MS = 250,
+    TIMEOUT_MS = 150,
     WAIT_MS = 1000,
     CONNECT_S = 2, /* libpq knows no shorter one */
     LONGEST_MS = WAIT_MS + CONNECT_S * 1000 + 4 * TIMEOUT_MS,

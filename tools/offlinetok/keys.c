@@ -38,24 +38,10 @@ const char *word_of_key_state(int32_t state)
     return state > 0 && state <= OTOK_KEY_RETIRED ? words[state] : words[0];
 }
 
-/* Where the keyring is: --keyring, or beside the store. */
-static int name_keyring(const options *o, place *p)
-{
-    *p = (place){0};
-    if (o->store != NULL) {
-        int rc = place_name(o, p);
-        if (rc != EXIT_DONE)
-            return rc;
-    } else if (o->keyring != NULL && (p->keyring_path = strdup(o->keyring)) == NULL) {
-        return complain_memory();
-    }
-    return p->keyring_path != NULL ? EXIT_DONE : complain_usage("which keyring: --keyring FILE, or --store lmdb:DIR");
-}
-
 static int load(const options *o, place *p)
 {
     otok_error err;
-    int rc = name_keyring(o, p);
+    int rc = place_name_keyring(o, p);
     if (rc != EXIT_DONE)
         return rc;
     if (otok_keyring_load(p->keyring_path, o->token_keys, &p->keyring, &err) == OTOK_OK)
@@ -251,7 +237,7 @@ static int keys_add(const options *o)
         rc = EXIT_TROUBLE;
     wanted.jwk = jwk;
     if (rc == EXIT_DONE) {
-        rc = name_keyring(o, &p);
+        rc = place_name_keyring(o, &p);
         if (rc == EXIT_DONE)
             rc = change(o, &p, &wanted);
         place_close(&p);

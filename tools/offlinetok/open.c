@@ -104,6 +104,19 @@ int place_name(const options *o, place *out)
     return out->keyring_path != NULL ? EXIT_DONE : complain_memory();
 }
 
+int place_name_keyring(const options *o, place *p)
+{
+    *p = (place){0};
+    if (o->store != NULL) {
+        int rc = place_name(o, p);
+        if (rc != EXIT_DONE)
+            return rc;
+    } else if (o->keyring != NULL && (p->keyring_path = strdup(o->keyring)) == NULL) {
+        return complain_memory();
+    }
+    return p->keyring_path != NULL ? EXIT_DONE : complain_usage("which keyring: --keyring FILE, or --store lmdb:DIR");
+}
+
 void place_close(place *p)
 {
     otok_service_close(p->service);

@@ -97,20 +97,23 @@ static bool read_distance(const char *text, int64_t now_us, int64_t *out_us)
     return false;
 }
 
-/* "Z", "+01:00"; none behind a date: UTC (RFC 3339 section 5.6). */
+static int two_digits(const char *text)
+{
+    return (text[0] - '0') * 10 + text[1] - '0';
+}
+
+/* "Z", "+01:00" (RFC 3339 section 5.6). */
 static bool read_offset(const char *text, int *seconds)
 {
-    int hours, minutes, used = 0;
-    char sign;
     *seconds = 0;
     if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
         return true;
-    bool fits = strlen(text) == 6 && strspn(text + 1, "0123456789:") == 5;
-    if (!fits || sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || used != 6 || hours > 23 ||
-        minutes > 59)
+    bool fits = strlen(text) == 6 && (*text == '+' || *text == '-') && strspn(text + 1, "0123456789") == 2 &&
+                text[3] == ':' && strspn(text + 4, "0123456789") == 2;
+    if (!fits || two_digits(text + 1) > 23 || two_digits(text + 4) > 59)
         return false;
-    *seconds = (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
-    return sign == '+' || sign == '-';
+    *seconds = (*text == '-' ? -1 : 1) * (two_digits(text + 1) * 3600 + two_digits(text + 4) * 60);
+    return true;
 }
 
 static bool read_date(const char *text, int64_t *out_us)

@@ -124,6 +124,9 @@ void place_close(place *p);
 /* The names only: nothing is opened, and nothing need be there. */
 int place_name(const options *o, place *out);
 
+/* The same of a keyring alone: that of --keyring, or beside the store. */
+int place_name_keyring(const options *o, place *p);
+
 /* The service of a realm, in a place that has a keyring; otok_service_close() ends it. */
 int place_service(place *p, const char *realm, otok_service **out, otok_error *err);
 
@@ -235,9 +238,9 @@ struct progress {
     int64_t next_us, begun_us;
 };
 void progress_begin(progress *p, const options *o, const char *what);
-int progress_step(void *p, uint64_t done, uint64_t total); /* as otok_watch.progress; other than 0 after SIGINT */
-void progress_event(progress *p);                          /* of a call that cannot be ended: SIGINT ends the process */
-void progress_hide(const progress *p);                     /* until its next step: something is to be printed */
+int progress_step(void *arg, uint64_t done, uint64_t total); /* as otok_watch.progress; other than 0 after SIGINT */
+void progress_event(progress *p);      /* of a call that cannot be ended: SIGINT ends the process */
+void progress_hide(const progress *p); /* until its next step: something is to be printed */
 void progress_end(progress *p);
 bool was_interrupted(void);
 
