@@ -404,9 +404,14 @@ PG_LONG_SRC := $(sort $(filter-out $(PG_TEST_SRC),$(shell grep -l '^int main' te
 PG_INSTEAD   = $(OBJ)/tests/postgres/instead_of_lmdb.o
 PG_TESTS     = $(PG_TEST_SRC:%.c=$(BUILD)/%)
 PG_LONG      = $(PG_LONG_SRC:%.c=$(BUILD)/%)
-PG_PARTS     = $(filter-out $(patsubst %.c,$(OBJ)/%.o,$(PG_TEST_SRC) $(PG_LONG_SRC)) $(PG_INSTEAD),$(patsubst %.c,$(OBJ)/%.o,$(sort \
+PG_PARTS     = $(PG_INSTEAD) $(filter-out $(patsubst %.c,$(OBJ)/%.o,$(PG_TEST_SRC) $(PG_LONG_SRC)) $(PG_INSTEAD),$(patsubst %.c,$(OBJ)/%.o,$(sort \
                $(wildcard tests/postgres/*.c)))) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
-PG_SAME_SRC  = store/check_conform check_races
+PG_SAME_SRC  = store/check_conform $(addprefix check_,races revoke_races cap_races consent_races once_races adoption_races \
+               adoption endpoint_token_trouble introspect_ends issue keys_live logout mistakes_nodes once_issue outbox outbox_full \
+               refresh_rotation revoke_matching sweep sweep_meets tampering transfer transfer_sessions) \
+               fault/check_linear fault/check_crash
+PG_CRASH     = $(BUILD)/postgres/fault/crash_engine
+PG_KILLS     = 40
 PG_SAME      = $(PG_SAME_SRC:%=$(BUILD)/postgres/%)
 PG_LINK      = $(LINK) -o $@ $< $(filter %.o %.a,$(filter-out $<,$^)) $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' \
                $(patsubst $(OBJ)/%.o,%.c,$<)) $(TEST_LIBS) $(PQ_LIBS) $(ALL_LIBS)
@@ -425,8 +430,8 @@ $(BUILD)/postgres/%: $(OBJ)/tests/%.o $(PG_INSTEAD) $(SUPPORT:%.c=$(OBJ)/%.o) $(
 	$(Q)$(PG_LINK) -Wl,--wrap=otok_store_open_lmdb
 
 .PHONY: check-postgres check-failover bench-postgres
-check-postgres: $(packages_first) $(PG_TESTS) $(PG_SAME) ## everything on PostgreSQL, in a cluster of its own
-	$(file >$(BUILD)/postgres.list,$(call list_tests,$(PG_TESTS) $(PG_SAME)))
+check-postgres: $(packages_first) $(PG_TESTS) $(PG_SAME) $(PG_CRASH) ## everything on PostgreSQL, in a cluster of its own
+	$(file >$(BUILD)/postgres.list,$(call list_tests,$(PG_TESTS) $(PG_SAME))exit $(PG_CRASH:$(BUILD)/%=%) $(PG_CRASH) $(PG_KILLS)$(newline))
 	@$(PG_RUN) env $(RUN) $(BUILD)/postgres.list
 
 ROUNDS = 100

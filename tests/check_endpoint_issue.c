@@ -277,6 +277,31 @@ START_TEST(certificate_binds_where_the_grant_says_it)
 }
 END_TEST
 
+/* P3 I3: RFC 8705 section 4: any certificate is for who authenticates; a public client's session is bound to the one it came with. */
+START_TEST(certificate_of_a_public_client_is_the_only_one)
+{
+    for (int32_t type = OTOK_CLIENT_CONFIDENTIAL; type <= OTOK_CLIENT_PUBLIC; type++) {
+        story s = begin();
+        s.request.client_id = "phone";
+        s.request.client_type = type;
+        s.request.x5t_s256 = TEST_JKT;
+        s.grant.binding = OTOK_BINDING_MTLS;
+        cJSON *json = answer(&s);
+        otok_http_request request = test_post_refresh(text_of(json, "refresh_token"));
+        request.client_id = "phone";
+        request.client_type = type;
+        request.x5t_s256 = TEST_OTHER_JKT;
+        test_expect_outcome(s.f, otok_endpoint_token, &request,
+                            type == OTOK_CLIENT_PUBLIC ? (test_outcome){400, "invalid_grant", OTOK_E_SENDER}
+                                                       : (test_outcome){200, NULL, OTOK_OK});
+        request.x5t_s256 = TEST_JKT;
+        test_expect_outcome(s.f, otok_endpoint_token, &request, (test_outcome){200, NULL, OTOK_OK});
+        cJSON_Delete(json);
+        end(&s);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------------- proofs */
 
 /* P3: a proof that is wrong, missing, doubled, old or used issues nothing. */
@@ -513,6 +538,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, grant_for_a_key_needs_a_proof_of_that_key);
     tcase_add_test(tcase, proof_binds_the_access_token_of_a_confidential_client);
     tcase_add_test(tcase, certificate_binds_where_the_grant_says_it);
+    tcase_add_test(tcase, certificate_of_a_public_client_is_the_only_one);
     tcase_add_test(tcase, bad_proof_issues_nothing);
     tcase_add_test(tcase, proof_of_a_bad_grant_is_not_used_up);
     tcase_add_test(tcase, nonce_is_demanded_and_given);

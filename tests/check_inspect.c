@@ -147,10 +147,9 @@ START_TEST(what_is_no_offline_token_is_refused)
 {
     static const char *const texts[] = {"", "otok_", "x", "eyJhbGciOiJub25lIn0.e30.", "otok_AAAA"};
     test_fixture *f = test_open(_i);
-    test_held held = test_hold_grant(f, &(otok_grant){.size = sizeof(otok_grant),
-                                                      .subject = "alice",
-                                                      .client_id = "phone",
-                                                      .scope = "offline_access"});
+    test_held held = test_hold_grant(
+        f,
+        &(otok_grant){.size = sizeof(otok_grant), .subject = "alice", .client_id = "phone", .scope = "offline_access"});
     char longer[OTOK_TOKEN_CHARS + 2];
     (void)snprintf(longer, sizeof longer, "%sA", held.token);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -186,11 +185,13 @@ END_TEST
 
 static void add(TCase *tc)
 {
-    const TTest *const tests[] = {
-        a_token_tells_its_session_its_generation_and_its_key, a_token_that_ended_is_genuine_still,
-        every_other_spelling_is_a_forgery_or_no_token,        a_token_of_another_realm_or_keyring_is_not_genuine,
-        the_state_of_its_key_is_told,                         what_is_no_offline_token_is_refused,
-        calls_that_are_wrong_are_refused};
+    const TTest *const tests[] = {a_token_tells_its_session_its_generation_and_its_key,
+                                  a_token_that_ended_is_genuine_still,
+                                  every_other_spelling_is_a_forgery_or_no_token,
+                                  a_token_of_another_realm_or_keyring_is_not_genuine,
+                                  the_state_of_its_key_is_told,
+                                  what_is_no_offline_token_is_refused,
+                                  calls_that_are_wrong_are_refused};
     test_add_on_both(tc, tests, sizeof tests / sizeof tests[0]);
 }
 

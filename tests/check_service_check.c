@@ -94,7 +94,7 @@ START_TEST(what_the_library_wrote_is_what_it_should_be)
     ck_assert_uint_eq(check_service(r.elsewhere).n, 0);
     otok_check_init(&result, sizeof result);
     test_assert_code(OTOK_OK, otok_service_check(r.f->service, NULL, &result, NULL));
-    ck_assert_uint_ge(result.records, SESSIONS + 4); /* cutoff, consent, once key, events */
+    ck_assert_uint_ge(result.records, SESSIONS + 4);                   /* cutoff, consent, once key, events */
     ck_assert_uint_lt(result.records, test_count_records(r.f->store)); /* and nothing of another realm */
     end(&r);
 }
@@ -183,9 +183,9 @@ static void one_link_less(otok_record *record, const otok_record *other)
     record->nlinks--;
 }
 
-static edit *const edits[] = {seal_spoilt,    another_subject, another_client,     earlier,      body_of_another,
-                              body_cut_short, head_cut_short,  keys_of_another,    one_key_less, no_keys,
-                              one_link_less,  one_key_of_another};
+static edit *const edits[] = {seal_spoilt,     another_subject, another_client, earlier,
+                              body_of_another, body_cut_short,  head_cut_short, keys_of_another,
+                              one_key_less,    no_keys,         one_link_less,  one_key_of_another};
 
 static void edit_of(realm *r, edit *change)
 {
@@ -353,9 +353,9 @@ END_TEST
 
 static void add(TCase *tc)
 {
-    const TTest *const tests[] = {
-        what_the_library_wrote_is_what_it_should_be, sessions_under_a_key_that_is_gone_are_found,
-        progress_and_trouble_end_a_check, calls_that_are_wrong_are_refused};
+    const TTest *const tests[] = {what_the_library_wrote_is_what_it_should_be,
+                                  sessions_under_a_key_that_is_gone_are_found, progress_and_trouble_end_a_check,
+                                  calls_that_are_wrong_are_refused};
     test_add_on_both(tc, tests, sizeof tests / sizeof tests[0]);
     tcase_add_loop_test(tc, a_session_that_was_edited_is_found_and_named, 0, 2 * sizeof edits / sizeof edits[0]);
     tcase_add_loop_test(tc, what_is_around_sessions_is_looked_at_too, 0, 2 * 4);

@@ -6,12 +6,14 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "format/format.h"
 #include "store/lmdb.h"
 #include "support/raw.h"
 #include "support/records.h"
 #include "support/transfer.h"
-#include "format/format.h"
 
 #ifdef OTOK_HAVE_LMDB
 
@@ -98,8 +100,7 @@ static void fill(uint32_t n)
     otok_store *store = test_open_lmdb(folder, &options);
     for (uint32_t i = 1; i <= n; i++) {
         otok_index_key keys[] = {KEY_OF_ALL, {.index = OTOK_INDEX_CLIENT}, KEY_OF_SWEEP};
-        otok_record record =
-            test_raw_record(i, i % 10 == 0 ? OTOK_RECORD_CUTOFF : OTOK_RECORD_SESSION, 1, i % 300);
+        otok_record record = test_raw_record(i, i % 10 == 0 ? OTOK_RECORD_CUTOFF : OTOK_RECORD_SESSION, 1, i % 300);
         memcpy(keys[1].digest, &i, sizeof i);
         record.keys = keys;
         record.nkeys = 3;
@@ -296,7 +297,7 @@ END_TEST
 START_TEST(a_finding_names_the_record)
 {
     enum { ID_CHARS = 22 };
-    char text[ID_CHARS + 1];
+    char text[ID_CHARS + 1] = "";
     otok_id id = test_raw_id(5);
     fill(10);
     bare b = bare_open();
@@ -433,6 +434,24 @@ START_TEST(a_store_that_is_only_read_is_checked_and_not_repaired)
 }
 END_TEST
 
+START_TEST(a_child_does_not_check_what_it_inherited)
+{
+    int status = 0;
+    fill(10);
+    otok_store *store = test_open_lmdb(folder, NULL);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        test_leave_child(otok_store_check(store, 0, NULL, NULL, NULL) == OTOK_E_STATE &&
+                         otok_store_check(store, 1, NULL, NULL, NULL) == OTOK_E_STATE &&
+                         otok_store_backup(store, "/nowhere/copy", NULL, NULL) == OTOK_E_STATE);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    test_assert_code(OTOK_OK, otok_store_check(store, 1, NULL, NULL, NULL));
+    otok_store_close(store);
+}
+END_TEST
+
 START_TEST(calls_that_are_wrong_are_refused)
 {
     otok_watch no_watch = {.size = 0};
@@ -465,6 +484,7 @@ static void add(TCase *tc)
     tcase_add_test(tc, sizes_are_those_of_the_file);
     tcase_add_test(tc, a_repair_that_is_ended_changes_nothing);
     tcase_add_test(tc, a_store_that_is_only_read_is_checked_and_not_repaired);
+    tcase_add_test(tc, a_child_does_not_check_what_it_inherited);
     tcase_add_test(tc, calls_that_are_wrong_are_refused);
 }
 

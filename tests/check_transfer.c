@@ -87,7 +87,18 @@ END_TEST
 
 /* ---------------------------------------------------------------------------------------------------- what is there already */
 
-enum { SAME, OTHER_BODY, OTHER_HEAD, OTHER_KEY, OTHER_SWEEP, OTHER_LINK, OTHER_NAME, OTHER_BIRTH, OTHER_KIND, TO_TOMBSTONE };
+enum {
+    SAME,
+    OTHER_BODY,
+    OTHER_HEAD,
+    OTHER_KEY,
+    OTHER_SWEEP,
+    OTHER_LINK,
+    OTHER_NAME,
+    OTHER_BIRTH,
+    OTHER_KIND,
+    TO_TOMBSTONE
+};
 
 /* Record 2 of the file as the store has it. */
 static void insert_variant(otok_store *store, int variant)
@@ -368,8 +379,8 @@ START_TEST(a_store_that_fails_midway_ends_the_import_and_another_one_finishes_it
         broken_store *control;
         otok_transfer r;
         otok_store *to = broken_store_open(NULL, BROKEN_NOTHING, &control);
-        broken_store_fail_commits(
-            control, (broken_plan){.code = codes[i / 2], .skip = 3, .times = 1, .as_result = i % 2 != 0});
+        broken_store_fail_commits(control,
+                                  (broken_plan){.code = codes[i / 2], .skip = 3, .times = 1, .as_result = i % 2 != 0});
         test_assert_code(codes[i / 2], test_import(to, &file, OTOK_IMPORT_ADD, 0, &r, NULL));
         uint64_t before = test_count_records(to);
         ck_assert_uint_eq(r.inserted, before);

@@ -22,14 +22,14 @@ typedef struct world {
     char *folder; /* for stores of LMDB */
     int moves;
 
-    test_held used;           /* rotated once before each move */
-    test_held stolen[MOVES];  /* rotated twice, whose first token comes back after move i */
+    test_held used;          /* rotated once before each move */
+    test_held stolen[MOVES]; /* rotated twice, whose first token comes back after move i */
     char stale[MOVES][OTOK_TOKEN_CHARS + 1];
-    test_held login;          /* ends with its login */
-    test_held cut_off;        /* dead behind a cutoff, whose record is still there */
+    test_held login;   /* ends with its login */
+    test_held cut_off; /* dead behind a cutoff, whose record is still there */
     test_held consented;
-    test_held once;           /* of the key "code" */
-    test_held elsewhere;      /* of another realm */
+    test_held once;      /* of the key "code" */
+    test_held elsewhere; /* of another realm */
     test_fixture *other_realm;
     size_t events; /* in the outbox */
 } world;

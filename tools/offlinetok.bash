@@ -13,9 +13,9 @@ _offlinetok_command() {
         word=${COMP_WORDS[i]}
         case $word in
         -s | -k | -r | -p | -o | --store | --keyring | --token-keys | --realm | --policy) ((i++)) ;;
-        -* | =) ;;
+        -* | = | :) ;;
         *)
-            [[ ${COMP_WORDS[i - 1]} == = ]] || { echo "$word" && return; }
+            [[ ${COMP_WORDS[i - 1]} == [=:] ]] || { echo "$word" && return; }
             ;;
         esac
     done

@@ -238,6 +238,16 @@ static int decide(const authorization *a, const char *saved, otok_offline_decisi
     return otok_offline_decide(&offline, out, err);
 }
 
+/*
+ * What was allowed earlier is not asked again, but of a public client: any program on the user's device could pass for that, and would
+ * have its tokens without a click (RFC 8252 section 8.6).
+ */
+static bool must_ask(const authorization *a, const otok_offline_decision *decision, const char *saved)
+{
+    return a->client->secret == NULL || has_word(a->prompt, "consent") || decision->decision == OTOK_OFFLINE_CONSENT ||
+           (a->client->must_consent && !covers(saved, a->scope.data));
+}
+
 /* What a decision leaves: the scope, and whether the user is to be asked.  false: answered. */
 static bool apply(authorization *a, const otok_offline_decision *decision, const char *saved)
 {
@@ -250,9 +260,7 @@ static bool apply(authorization *a, const otok_offline_decision *decision, const
     }
     if (a->scope.len == 0)
         return refuse(a, "invalid_scope", "no scope is asked that this client may have");
-    bool must_ask = has_word(a->prompt, "consent") || decision->decision == OTOK_OFFLINE_CONSENT ||
-                    (a->client->must_consent && !covers(saved, a->scope.data));
-    if (!must_ask || a->is_allowed)
+    if (a->is_allowed || !must_ask(a, decision, saved))
         return true;
     if (has_word(a->prompt, "none"))
         return refuse(a, "consent_required", NULL);
@@ -297,13 +305,14 @@ static void give_code(const authorization *a)
         .auth_time_us = l->auth_time_us,
         .grant_type = OTOK_GRANT_AUTHORIZATION_CODE,
         .amr = "pwd",
+        .dpop_jkt = a->dpop_jkt,
     };
     otok_error err;
     if (a->is_allowed && consent_add(a->r->server, l->user->id, a->client, a->scope.data, &err) != OTOK_OK) {
         answer_failure(a->r, &err);
         return;
     }
-    char *code = code_make(a->r, &granted, a->redirect_uri, a->challenge, a->dpop_jkt);
+    char *code = code_make(a->r, &granted, a->redirect_uri, a->challenge);
     if (code == NULL)
         answer_no_memory(a->r);
     else

@@ -36,8 +36,7 @@ static char *seal_lines(const request *r, const char *const lines[LINES])
     return sealed;
 }
 
-char *code_make(const request *r, const approval *a, const char *redirect_uri, const char *challenge,
-                const char *dpop_jkt)
+char *code_make(const request *r, const approval *a, const char *redirect_uri, const char *challenge)
 {
     char auth_time[24], *name = random_name();
     (void)snprintf(auth_time, sizeof auth_time, "%" PRId64, a->auth_time_us);
@@ -45,7 +44,7 @@ char *code_make(const request *r, const approval *a, const char *redirect_uri, c
         [NAME] = name,           [CLIENT] = a->client->id, [USER] = a->user->id,
         [SCOPE] = a->scope,      [SID] = a->sid,           [NONCE] = a->nonce,
         [AMR] = a->amr,          [AUTH_TIME] = auth_time,  [REDIRECT_URI] = redirect_uri,
-        [CHALLENGE] = challenge, [JKT] = dpop_jkt,
+        [CHALLENGE] = challenge, [JKT] = a->dpop_jkt,
     };
     char *code = name == NULL ? NULL : seal_lines(r, lines);
     free(name);
@@ -80,12 +79,11 @@ static bool is_verifier_of(const char *verifier, const char *challenge)
 }
 
 bool code_open(const request *r, const client *c, const char *code, const char *redirect_uri, const char *verifier,
-               approval *out, char **memory, const char **dpop_jkt)
+               approval *out, char **memory)
 {
     const char *lines[LINES];
     char *plain = code == NULL ? NULL : unseal_text(r->server->seal, PURPOSE, code, now_us());
     *memory = NULL;
-    *dpop_jkt = NULL;
     if (plain == NULL || !cut_lines(plain, lines) || !same_text(lines[CLIENT], c->id) ||
         !same_text(lines[REDIRECT_URI], redirect_uri) || !is_verifier_of(verifier, lines[CHALLENGE])) {
         free(plain);
@@ -101,9 +99,9 @@ bool code_open(const request *r, const client *c, const char *code, const char *
         .auth_time_us = strtoimax(lines[AUTH_TIME] == NULL ? "0" : lines[AUTH_TIME], NULL, 10),
         .grant_type = OTOK_GRANT_AUTHORIZATION_CODE,
         .amr = lines[AMR],
+        .dpop_jkt = lines[JKT],
     };
     *memory = plain;
-    *dpop_jkt = lines[JKT];
     if (out->user != NULL && out->scope != NULL)
         return true;
     free(plain);

@@ -324,8 +324,10 @@ int html_session_list(const request *r, const otok_filter *filter, const session
                       text *out, otok_error *err)
 {
     otok_page *page = NULL;
-    bool restarted;
-    int code = path->failed ? out_of_memory(err) : sessions_read(r, filter, &page, &restarted, err);
+    bool restarted = false;
+    if (path->failed)
+        return out_of_memory(err);
+    int code = sessions_read(r, filter, &page, &restarted, err);
     if (code != OTOK_OK)
         return code;
     html(out, "<section class=\"card\"><h2>Sessions</h2>");

@@ -96,8 +96,8 @@ typedef struct client {
      */
     bool must_consent;
     const char *const *grant_types; /* these are NULL-terminated */
-    const char *const *
-        redirect_uris; /* of a native client http://127.0.0.1/x and http://[::1]/x match with any port (RFC 8252 7.3) */
+    /* Of a native client http://127.0.0.1/x and http://[::1]/x match with any port (RFC 8252 section 7.3). */
+    const char *const *redirect_uris;
     const char *const *post_logout_redirect_uris;
     const char *const *scopes;
     const char *backchannel_logout_uri; /* NULL: none */
@@ -206,21 +206,21 @@ typedef struct request {
 const char *request_header(const request *r, const char *name); /* NULL: none */
 const char *query_value(const request *r, const char *name);    /* NULL: none, or empty */
 const char *form_value(const request *r, const char *name);
-void request_as_http(const request *r, const char *path, otok_http_request *out,
-                     const char **dpop); /* for the library's endpoints;
-                                                    `path` of that endpoint; `dpop`: room for 2 values */
 
-/* The answer: one of these, once. */
-void answer_page(request *r, int status, const char *title,
-                 text *body);                         /* in the layout of this server; frees the text */
-void answer_json(request *r, int status, text *body); /* no-store; frees the text */
-void answer_text(request *r, int status, const char *type, text *body); /* of that content type; frees the text */
+/* For the library's endpoints: `path` is that of the endpoint, `dpop` has room for 2 values. */
+void request_as_http(const request *r, const char *path, otok_http_request *out, const char **dpop);
+
+/* The answer: one of these, once.  They free the body, or the response. */
+void answer_page(request *r, int status, const char *title, text *body); /* in the layout of this server */
+void answer_json(request *r, int status, text *body);
+void answer_text(request *r, int status, const char *type, text *body); /* of that content type */
 void answer_see_other(request *r, const char *url);                     /* 303 */
-void answer_library(request *r, otok_http_response *response);          /* frees it */
-void answer_problem(request *r, int status, const char *title, const char *what); /* a page that says so */
-void answer_failure(request *r, const otok_error *err); /* the same, of a call of the library; and says it on stderr */
-void answer_oauth_error(request *r, int status, const char *error,
-                        const char *description); /* JSON, RFC 6749 section 5.2 */
+void answer_library(request *r, otok_http_response *response);
+
+/* A page that says what is wrong; the same of a call of the library, which is said on stderr too; JSON (RFC 6749 section 5.2). */
+void answer_problem(request *r, int status, const char *title, const char *what);
+void answer_failure(request *r, const otok_error *err);
+void answer_oauth_error(request *r, int status, const char *error, const char *description);
 
 /* Before the answer: a header field, in the place of one of that name that every answer has. */
 void answer_header(request *r, const char *name, const char *value);
@@ -231,8 +231,9 @@ void answer_header(request *r, const char *name, const char *value);
  */
 void answer_cookie(request *r, const char *name, const char *value, int64_t max_age_s);
 char *request_cookie(const request *r, const char *name); /* freed with free(); NULL: none */
-void answer_may_post_to(request *r,
-                        const char *url); /* form-action of this page: also the origin, or scheme, of `url` */
+
+/* form-action of this page: also the origin, or scheme, of `url`. */
+void answer_may_post_to(request *r, const char *url);
 
 int out_of_memory(otok_error *err); /* OTOK_E_NOMEM, which it says there */
 
@@ -250,7 +251,7 @@ void http_stop(struct http *http);
 /* ------------------------------------------------------------------------------------------------------------ routes.c */
 
 /*
- * Who may come here.  http.c sees to it: a POST of a browser has a good CSRF token and no foreign Origin.  Clients may send browsers to
+ * Who may come here.  guard.c sees to it: a POST of a browser has a good CSRF token and no foreign Origin.  Clients may send browsers to
  * /authorize and /logout by a POST too, which has no such token: it is sent on as the GET that it might have been, and nothing else.
  */
 enum {
@@ -338,8 +339,8 @@ void show_style(request *r); /* GET /style.css */
 extern const unsigned char style_css[]; /* that file, put into the program when it is built */
 extern const size_t style_css_len;
 
-void show_authorize(
-    request *r);             /* GET /authorize, and POST (OpenID Connect Core 3.1.2.1): http.c makes a GET of that */
+/* GET /authorize; also POST (OpenID Connect Core 1.0 section 3.1.2.1), of which routes.c makes a GET. */
+void show_authorize(request *r);
 void do_consent(request *r); /* POST /consent?... : the query is that of /authorize, whole */
 
 /* The client of an authorization request, and where its browser goes in the end; NULL: there is no such client, or not this URI. */
@@ -370,12 +371,13 @@ void html_permissions(const request *r, const client *c, const char *scopes, tex
  * has no refresh grant, without a refresh token. */
 void answer_tokens(request *r, const otok_http_request *http, const approval *a);
 
-/* A code's contents, sealed: made by authorize.c, spent by token.c.  code_open(): an approval whose texts are in `*memory`, freed with
- * free(); false: no such code, or it is not for this redirect_uri and verifier. */
-char *code_make(const request *r, const approval *a, const char *redirect_uri, const char *challenge,
-                const char *dpop_jkt);
+/*
+ * A code's contents, sealed: made by authorize.c, spent by token.c.  code_open(): an approval whose texts are in `*memory`, freed with
+ * free(); false: no such code, or it is not for this redirect_uri and verifier.
+ */
+char *code_make(const request *r, const approval *a, const char *redirect_uri, const char *challenge);
 bool code_open(const request *r, const client *c, const char *code, const char *redirect_uri, const char *verifier,
-               approval *out, char **memory, const char **dpop_jkt);
+               approval *out, char **memory);
 
 void do_token(request *r);      /* POST /token */
 void do_revoke(request *r);     /* POST /revoke */
@@ -415,15 +417,15 @@ void show_metadata(request *r); /* GET /.well-known/openid-configuration, and oa
 void show_jwks(request *r);     /* GET /jwks */
 void show_userinfo(request *r); /* GET and POST /userinfo */
 
-notices *notices_start(
-    server *
-        s); /* a thread that tells clients of logouts, on libcurl; tries 3 times, holds 1000 at most, 100 of a client */
+/* A thread that tells clients of logouts, on libcurl: tries 3 times, holds 1000 at most, 100 of a client. */
+notices *notices_start(server *s);
 void notices_stop(notices *all);
-void notices_logout(server *s, const user *u, const char *sid,
-                    bool revoke_offline_access); /* to every client that has the user's sessions;
-                                                                                 sid NULL: all logins */
-void show_end_session(
-    request *r);                 /* GET and POST /logout (RP-Initiated Logout 1.0): as /authorize; asks where it must */
+
+/* To every client that has sessions of that login, of the user with `revoke_offline_access`.  `sid` NULL: of all logins. */
+void notices_logout(server *s, const user *u, const char *sid, bool revoke_offline_access);
+
+/* GET and POST /logout (RP-Initiated Logout 1.0), as /authorize; asks where it must. */
+void show_end_session(request *r);
 void do_end_session(request *r); /* POST /logout/confirm */
 
 void show_account(request *r);           /* GET /account */

@@ -29,18 +29,15 @@ static void redeem_code(request *r, const client *c, const otok_http_request *ht
     const char *code = form_value(r, "code"), *redirect_uri = form_value(r, "redirect_uri");
     const char *verifier = form_value(r, "code_verifier");
     approval a = {0};
-    const char *dpop_jkt = NULL;
     char *memory = NULL;
     if (code == NULL || redirect_uri == NULL || verifier == NULL) {
         answer_refusal(r, OTOK_E_INVALID, "code, redirect_uri and code_verifier are required");
         return;
     }
-    if (!code_open(r, c, code, redirect_uri, verifier, &a, &memory, &dpop_jkt)) {
+    if (!code_open(r, c, code, redirect_uri, verifier, &a, &memory)) {
         answer_refusal(r, OTOK_E_DENIED, "no such code, or not for this client, redirect_uri and code_verifier");
         return;
     }
-    a.grant_type = OTOK_GRANT_AUTHORIZATION_CODE;
-    a.dpop_jkt = dpop_jkt;
     answer_tokens(r, http, &a);
     free(memory);
 }

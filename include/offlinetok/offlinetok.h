@@ -18,7 +18,7 @@
  *
  * Words.  A session is one offline grant of one subject to one client in one realm (one device, usually).  A generation
  * counts the rotations of its token.  The host is the server that links the library.  A cutoff is a not-before: sessions
- * started at or before it are dead.  A session is live when a refresh would succeed.
+ * started at or before it are dead.  A session is live when a refresh would succeed; one without a refresh token, until it ends.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -120,7 +120,7 @@ const char *otok_error_name(int code);
 /* The `error` of RFC 6749 section 5.2 (and RFC 7009, 8707, 9449) for a code; NULL for OTOK_OK.  Static text.  Since 0.1. */
 const char *otok_error_oauth(int code);
 
-/* The HTTP status for a code: 200, 400, 500 or 503 (retry).  Since 0.1. */
+/* The HTTP status for a code: 200, 400, 401, 500 or 503 (retry).  Since 0.1. */
 int otok_error_http(int code);
 
 /* Version of the library that is running, such as "0.1.0".  Static text.  Since 0.1. */
@@ -911,7 +911,7 @@ void otok_introspection_free(otok_introspection *introspection);
 int otok_introspect(otok_service *service, const otok_introspect_request *request, otok_introspection **out,
                     otok_error *err);
 
-/* Whether a refresh of that session would succeed, for hosts that mint their own access tokens; 0 for an unknown one.  Since 0.1. */
+/* Whether that session is live, for hosts that mint their own access tokens; 0 for an unknown one.  Since 0.1. */
 int otok_session_is_live(otok_service *service, const char *session_id, int32_t *live, otok_error *err);
 
 /* =========================================================================================================== 9  revoke */
@@ -1327,7 +1327,7 @@ const char *otok_form_value(const otok_form *form, size_t i);
  * Of `grant`, client_id may be NULL: that of the request, which must be the same otherwise; client_type and peer are the
  * request's, but where grant->peer has a jkt, the proof must be of that key (dpop_jkt, RFC 9449 section 10).  A DPoP proof is
  * verified, and binds: the session of a public client to its key, the access token of a confidential one.  A certificate does so
- * where grant->binding says it.  The request is read once more, as otok_endpoint_token() reads it; a grant that otok_issue() calls
+ * where grant->binding says it, a public client's session to that one alone.  The request is read once more, as otok_endpoint_token() reads it; a grant that otok_issue() calls
  * OTOK_E_INVALID is the host's mistake, and a 500.  Returns as otok_endpoint_token().  Since 0.1.
  */
 int otok_endpoint_issue(otok_service *service, const otok_http_request *request, const otok_grant *grant,

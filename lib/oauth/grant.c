@@ -37,15 +37,18 @@ static int check_key(const otok_params *params, const otok_peer *named, otok_err
 }
 
 /*
- * RFC 9449 section 5: a public client's refresh token is bound to its key; a confidential one may change keys, and is bound by how it
- * authenticates.  Its access token has the key in any case.
+ * RFC 9449 section 5, RFC 8705 section 4: a public client's refresh token is bound to its key or certificate; a confidential one may
+ * change them, and is bound by how it authenticates.  Its access token has the key in any case.
  */
 static int bind_session(const otok_params *params, otok_grant *grant, otok_error *err)
 {
     bool proven = params->peer.jkt != NULL, certified = params->peer.x5t_s256 != NULL;
+    bool is_public = params->client_type == OTOK_CLIENT_PUBLIC;
     bool is_free = grant->binding == OTOK_BINDING_NONE || grant->binding == OTOK_BINDING_DPOP;
-    if (proven && is_free && params->client_type == OTOK_CLIENT_PUBLIC)
+    if (is_public && proven && is_free)
         grant->binding = OTOK_BINDING_JKT;
+    if (is_public && certified && grant->binding == OTOK_BINDING_MTLS)
+        grant->binding = OTOK_BINDING_X5T_S256;
     if (!proven && (grant->binding == OTOK_BINDING_JKT || grant->binding == OTOK_BINDING_DPOP))
         return otok_fail(err, OTOK_E_DPOP_PROOF, "the grant is for a DPoP key, and none was proven");
     if (!certified && (grant->binding == OTOK_BINDING_X5T_S256 || grant->binding == OTOK_BINDING_MTLS))

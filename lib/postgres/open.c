@@ -159,6 +159,26 @@ static otok_pg *store_new(const char *conninfo, const otok_postgres_options *opt
     return store;
 }
 
+/*
+ * libpq's own words on what is wrong could show a piece of it, and so a password.  Nor do they tell reliably when it is memory that is
+ * short: what is wrong is so a second time.
+ */
+static int check_conninfo(const char *conninfo, otok_error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        char *why = NULL;
+        PQconninfoOption *parsed = PQconninfoParse(conninfo, &why);
+        bool good = parsed != NULL, told = why != NULL;
+        PQconninfoFree(parsed);
+        PQfreemem(why);
+        if (good)
+            return OTOK_OK;
+        if (!told)
+            return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for conninfo");
+    }
+    return otok_pg_fail(err, OTOK_E_INVALID, "conninfo is not a connection string that libpq can read");
+}
+
 int otok_store_open_postgres(const char *conninfo, const otok_postgres_options *options, otok_store **out,
                              otok_error *err)
 {
@@ -168,6 +188,8 @@ int otok_store_open_postgres(const char *conninfo, const otok_postgres_options *
         return otok_pg_fail(err, OTOK_E_INVALID, "%s is required", out == NULL ? "out" : "conninfo");
     *out = NULL;
     int rc = read_options(options, &known, err);
+    if (rc == OTOK_OK)
+        rc = check_conninfo(conninfo, err);
     if (rc != OTOK_OK)
         return rc;
     otok_pg *store = store_new(conninfo, &known);
@@ -198,6 +220,8 @@ int otok_postgres_migrate(const char *conninfo, const otok_postgres_options *opt
     if (conninfo == NULL)
         return otok_pg_fail(err, OTOK_E_INVALID, "conninfo is required");
     int rc = read_options(options, &known, err);
+    if (rc == OTOK_OK)
+        rc = check_conninfo(conninfo, err);
     char *schema = rc == OTOK_OK ? quote(known.schema) : NULL;
     if (rc == OTOK_OK && schema == NULL)
         rc = otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory");

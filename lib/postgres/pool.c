@@ -21,6 +21,7 @@ static void on_notice(void *arg, const PGresult *result)
     otok_pg_connection *connection = arg;
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     connection->warned = connection->warned || (severity != NULL && strcmp(severity, "WARNING") == 0);
+    connection->ended = connection->ended || otok_pg_is_last(result); /* an error while nothing was asked is a notice */
 }
 
 /*
@@ -76,6 +77,7 @@ static void close_connection(otok_pg_connection *connection)
 {
     PQfinish(connection->pg);
     connection->pg = NULL;
+    connection->ended = false;
     memset(connection->prepared, 0, sizeof connection->prepared);
 }
 
@@ -143,10 +145,12 @@ static otok_pg_connection *wait_for_one(otok_pg *store, int64_t deadline_us)
     return connection;
 }
 
-/* The server has closed it while nobody was looking: to be seen without asking it. */
+/* The server has closed it while nobody was looking: to be seen without asking it, in what has come since. */
 static bool is_stale(otok_pg_connection *connection)
 {
-    return PQconsumeInput(connection->pg) == 0 || PQstatus(connection->pg) != CONNECTION_OK;
+    bool read = PQconsumeInput(connection->pg) != 0;
+    PQfreemem(PQnotifies(connection->pg)); /* looks through it; there are no notifications */
+    return !read || connection->ended || PQstatus(connection->pg) != CONNECTION_OK;
 }
 
 int otok_pg_take(otok_pg *store, otok_pg_connection **out, otok_error *err)

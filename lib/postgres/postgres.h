@@ -56,6 +56,7 @@ typedef struct otok_pg_connection {
     PGconn *pg;                        /* NULL: not open */
     bool prepared[OTOK_PG_STATEMENTS]; /* which are */
     bool warned;                       /* the server has warned of something since this was made false */
+    bool ended;                        /* the server has said its last word */
     bool taken;
 } otok_pg_connection;
 

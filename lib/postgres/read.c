@@ -1,7 +1,7 @@
 /*
  * read.c - fetch, scan and count: one statement, one snapshot, one round trip each.
  *
- * A read that finds its connection lost is made again, once, on another: it changes nothing.
+ * A read that finds its connection lost is made again on another, while there is time: it changes nothing.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -65,32 +65,29 @@ char *otok_pg_read_text(const char *schema, otok_pg_statement statement)
 
 /* ---------------------------------------------------------------------------------------------------- asking */
 
-/* `again`: the connection was lost, and there is time. */
 static int ask_once(otok_pg *store, otok_pg_statement statement, const otok_pg_parameters *p, PGresult **result,
-                    bool *again, otok_error *err)
+                    bool *lost, otok_error *err)
 {
     otok_pg_connection *connection;
-    bool lost = false;
-    *again = false;
+    *lost = false;
     int rc = otok_pg_take(store, &connection, err);
     if (rc != OTOK_OK)
         return rc;
-    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
-    rc = otok_pg_run(store, connection, statement, p, deadline_us, result, &lost, err);
-    otok_pg_give(store, connection, !lost);
-    *again = rc != OTOK_OK && lost && otok_pg_clock_us() < deadline_us;
+    rc = otok_pg_run(store, connection, statement, p, otok_pg_clock_us() + store->timeout_us, result, lost, err);
+    otok_pg_give(store, connection, !*lost);
     return rc;
 }
 
 static int ask(otok_pg *store, otok_pg_statement statement, const otok_pg_parameters *p, PGresult **result,
                otok_error *err)
 {
-    int cancel;
-    bool again;
+    int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
+    int cancel, rc;
+    bool lost;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    int rc = ask_once(store, statement, p, result, &again, err);
-    if (again)
-        rc = ask_once(store, statement, p, result, &again, err);
+    do
+        rc = ask_once(store, statement, p, result, &lost, err);
+    while (rc != OTOK_OK && lost && otok_pg_clock_us() < deadline_us);
     (void)pthread_setcancelstate(cancel, NULL);
     return rc;
 }

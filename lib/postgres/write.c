@@ -151,7 +151,7 @@ static int doubt(otok_group *group, const char *message)
 
 /*
  * What one result says of its group.  An error that libpq has made itself, having no memory for what came, says nothing of what the
- * server did; nor does the server's last word behind the last statement.
+ * server did; nor does one that ends the connection: it may be a pooler's, whose server has committed and died before it could say so.
  */
 static void note(const otok_pg_connection *connection, otok_group *group, const PGresult *result, size_t *done,
                  bool *lost)
@@ -165,7 +165,7 @@ static void note(const otok_pg_connection *connection, otok_group *group, const 
     *lost = *lost || last || !of_server;
     if (group->result != OTOK_OK)
         return;
-    if (!of_server || (last && *done == group->n)) {
+    if (!of_server || last) {
         (void)doubt(group, "the connection failed in a commit");
         return;
     }
@@ -181,6 +181,7 @@ static bool receive_group(otok_pg_connection *connection, otok_group *group, int
     size_t done = 0;
     bool synced = false;
     group->result = OTOK_OK;
+    connection->warned = false; /* libpq hands a warning over before the results that came ahead of it: any counts */
     while (!synced) {
         if (!otok_pg_next(connection->pg, deadline_us, &result)) {
             PQclear(result);
@@ -189,10 +190,8 @@ static bool receive_group(otok_pg_connection *connection, otok_group *group, int
             return false;
         }
         synced = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-        if (result != NULL && !synced) {
-            connection->warned = false; /* of a statement; what counts is of the commit */
+        if (result != NULL && !synced)
             note(connection, group, result, &done, lost);
-        }
         PQclear(result);
     }
     if (group->result == OTOK_OK && done != group->n)
@@ -234,24 +233,52 @@ static bool run_batch(otok_pg_connection *connection, otok_group *groups, size_t
 
 /* ---------------------------------------------------------------------------------------------------- commit */
 
-static int commit(otok_pg *store, otok_group *groups, size_t n, otok_error *err)
+/* False: the connection was lost. */
+static bool run_all(otok_pg_connection *connection, otok_group *groups, size_t n, int64_t timeout_us)
 {
-    otok_pg_connection *connection;
-    int rc = otok_pg_take(store, &connection, err);
-    if (rc != OTOK_OK)
-        return rc;
-    bool good = PQenterPipelineMode(connection->pg) != 0;
-    if (!good)
-        rc = otok_pg_fail_result(connection->pg, NULL, err);
-    for (size_t at = 0; rc == OTOK_OK && at < n; at += BATCH) {
+    bool good = true;
+    for (size_t at = 0; at < n; at += BATCH) {
         size_t size = n - at < BATCH ? n - at : BATCH;
         if (good)
-            good = run_batch(connection, groups + at, size, otok_pg_clock_us() + store->timeout_us);
+            good = run_batch(connection, groups + at, size, otok_pg_clock_us() + timeout_us);
         else
             give_all(groups + at, size, OTOK_E_BUSY, "not tried: the connection was lost before");
     }
-    good = good && PQexitPipelineMode(connection->pg) != 0;
-    otok_pg_give(store, connection, good);
+    return good && PQexitPipelineMode(connection->pg) != 0;
+}
+
+/* `lost`: the connection. */
+static int commit_once(otok_pg *store, otok_group *groups, size_t n, bool *lost, otok_error *err)
+{
+    otok_pg_connection *connection;
+    *lost = false;
+    int rc = otok_pg_take(store, &connection, err);
+    if (rc != OTOK_OK)
+        return rc;
+    if (PQenterPipelineMode(connection->pg) == 0)
+        rc = otok_pg_fail_result(connection->pg, NULL, err);
+    *lost = rc != OTOK_OK || !run_all(connection, groups, n, store->timeout_us);
+    otok_pg_give(store, connection, !*lost);
+    return rc;
+}
+
+static bool is_untried(const otok_group *groups, size_t n)
+{
+    size_t i = 0;
+    while (i < n && groups[i].result == OTOK_E_BUSY)
+        i++;
+    return i == n;
+}
+
+/* A connection that was lost before anything was done, as those of a server that went away while nobody asked, is not the end. */
+static int commit(otok_pg *store, otok_group *groups, size_t n, otok_error *err)
+{
+    int64_t deadline_us = otok_pg_clock_us() + store->wait_us;
+    bool lost;
+    int rc;
+    do
+        rc = commit_once(store, groups, n, &lost, err);
+    while (rc == OTOK_OK && lost && is_untried(groups, n) && otok_pg_clock_us() < deadline_us);
     return rc;
 }
 

@@ -21,7 +21,8 @@ int otok_consent_check(const otok_loaded *loaded, const otok_rules *rules, otok_
         return OTOK_OK;
     if (consent.len == 0)
         return otok_fail(err, OTOK_E_CONSENT, "the user's consent to this client is gone");
-    bool offline = loaded->body.kind != OTOK_SESSION_LOGIN; /* which takes a consent to offline access too */
+    /* Which takes a consent to offline access too. */
+    bool offline = loaded->body.kind != OTOK_SESSION_LOGIN && loaded->body.refresh_token != OTOK_OFF;
     if (!otok_scope_covers(consent, scope) || (offline && !otok_scope_has(consent, "offline_access")))
         return otok_fail(err, OTOK_E_SCOPE, "the user's consent to this client does not cover the scope");
     return OTOK_OK;

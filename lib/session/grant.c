@@ -160,6 +160,8 @@ int otok_grant_check(const otok_grant *grant, otok_error *err)
         return otok_fail(err, OTOK_E_INVALID, "grant.sid is required where grant.kind is OTOK_SESSION_LOGIN");
     if (grant->replaces != NULL && !otok_session_id_parse(grant->replaces, &replaced))
         return otok_fail(err, OTOK_E_INVALID, "grant.replaces is not 22 characters of base64url");
+    if (grant->unused != 0)
+        return otok_fail(err, OTOK_E_INVALID, "grant.unused is not 0");
     if (grant->auth_time_us < 0)
         return otok_fail(err, OTOK_E_INVALID, "grant.auth_time_us is negative");
     if (grant->idle_timeout_s < 0 || grant->max_lifetime_s < 0)

@@ -60,7 +60,7 @@ static int load(const struct question *q, struct finding *f, otok_error *err)
     int rc = otok_session_load(q->service, &q->id, &f->session, err);
     if (rc == OTOK_E_NOT_FOUND || rc == OTOK_E_KEY)
         rc = otok_fail(err, OTOK_E_TOKEN_UNKNOWN, "the session has ended");
-    return rc;
+    return rc == OTOK_OK && q->offline ? otok_loaded_has_token(&f->session, err) : rc;
 }
 
 static int check_life(const struct question *q, struct finding *f, otok_error *err)

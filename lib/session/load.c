@@ -32,6 +32,13 @@ otok_lifetime otok_loaded_lifetime(const otok_loaded *loaded, const otok_rules *
     return otok_lifetime_of(&in, rules);
 }
 
+int otok_loaded_has_token(const otok_loaded *loaded, otok_error *err)
+{
+    return loaded->body.refresh_token != OTOK_OFF
+               ? OTOK_OK
+               : otok_fail(err, OTOK_E_TOKEN_INVALID, "the session has no refresh token, and none was handed out");
+}
+
 void otok_loaded_free(otok_loaded *loaded)
 {
     otok_record_free(loaded->record);

@@ -391,6 +391,8 @@ static int refresh_known(const otok_refreshing *r, otok_attempt *a, otok_tokens 
     if (rc == OTOK_E_NOT_FOUND)
         rc = otok_fail(err, OTOK_E_TOKEN_UNKNOWN, "the session of the token has ended");
     if (rc == OTOK_OK)
+        rc = otok_loaded_has_token(&a->session, err);
+    if (rc == OTOK_OK)
         rc = examine(r, a, err);
     if (rc == OTOK_OK)
         rc = decided(r, a, out, err);

@@ -209,6 +209,9 @@ int otok_session_find(otok_service *service, const otok_id *id, otok_loaded *out
 int otok_session_load(otok_service *service, const otok_id *id, otok_loaded *out, otok_error *err);
 void otok_loaded_free(otok_loaded *loaded);
 
+/* OTOK_E_TOKEN_INVALID: it is without a refresh token, so that what looks like one of it is none, whoever made it. */
+int otok_loaded_has_token(const otok_loaded *loaded, otok_error *err);
+
 /* Takes a record apart without its seal being checked, for lists and the sweeper.  `record` is the session's from here on, unless
  * it fails. */
 int otok_session_unpack(const otok_service *service, otok_record *record, otok_loaded *out, otok_error *err);

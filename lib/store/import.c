@@ -97,7 +97,7 @@ static int next_json(importer *i, otok_str *line, otok_json **out, otok_error *e
 
 static int read_head(importer *i, otok_error *err)
 {
-    otok_str line;
+    otok_str line = {NULL, 0};
     otok_json *json;
     int64_t version = 0;
     int rc = next_json(i, &line, &json, err);
@@ -296,7 +296,7 @@ static int import_record(importer *i, const otok_json *json, otok_error *err)
 
 static int import_line(importer *i, bool *last, otok_error *err)
 {
-    otok_str line;
+    otok_str line = {NULL, 0};
     otok_json *json;
     int rc = next_json(i, &line, &json, err);
     if (rc != OTOK_OK)
@@ -314,7 +314,7 @@ static int import_line(importer *i, bool *last, otok_error *err)
     return rc;
 }
 
-static int import(importer *i, otok_error *err)
+static int import_all(importer *i, otok_error *err)
 {
     bool last = false;
     i->text = otok_malloc(OTOK_LINE_MAX);
@@ -362,13 +362,13 @@ static int read_arguments(otok_store *store, const otok_import *in, const otok_t
     return otok_choices_check(choices, sizeof choices / sizeof choices[0], OTOK_E_INVALID, err);
 }
 
-int otok_store_import(otok_store *store, const otok_import *how, const otok_watch *watch, otok_transfer *result,
+int otok_store_import(otok_store *store, const otok_import *import, const otok_watch *watch, otok_transfer *result,
                       otok_error *err)
 {
     otok_transfer done = {.size = sizeof done};
     otok_import known;
     otok_watch own;
-    int rc = read_arguments(store, how, result, &known, err);
+    int rc = read_arguments(store, import, result, &known, err);
     if (rc == OTOK_OK)
         rc = otok_watch_read(watch, &own, err);
     if (rc != OTOK_OK)
@@ -380,7 +380,7 @@ int otok_store_import(otok_store *store, const otok_import *how, const otok_watc
     i->store = i->walk.store = store;
     i->watch = &own;
     i->result = &done;
-    rc = import(i, err);
+    rc = import_all(i, err);
     end(i);
     otok_struct_give(result, &done, sizeof done);
     return rc;

@@ -37,8 +37,7 @@ static int fail(const struct backup *b, const char *what)
     int code = otok_error_of_errno(system_errno);
     if (code == OTOK_E_NOT_FOUND) /* no store says that: a folder around it that is not there */
         code = OTOK_E_IO;
-    return otok_fail_errno(b->err, code, system_errno, "%s: %s: %s", b->directory, what,
-                           strerror(system_errno));
+    return otok_fail_errno(b->err, code, system_errno, "%s: %s: %s", b->directory, what, strerror(system_errno));
 }
 
 /* ---------------------------------------------------------------------------------------------------- the folder beside */

@@ -15,7 +15,9 @@ START_TEST(work_that_is_killed_leaves_a_clean_store_and_is_finished_by_the_next)
 {
     killing_report r = killing_run(_i, KILLS, SEED);
     ck_assert_uint_ge(r.kills, KILLS);
-    printf("%s: %llu killed, %llu of them in the middle, %llu came to their end before\n", killing_names[_i],
+    ck_assert_uint_gt(r.finished, 0);
+    ck_assert_msg(r.begun > 0 || _i == KILLING_REPAIR || _i == KILLING_BACKUP, "every kill came too early");
+    printf("%s: %llu killed, %llu of which had done something, %llu came to their end before\n", killing_names[_i],
            (unsigned long long)r.kills, (unsigned long long)r.begun, (unsigned long long)r.finished);
 }
 END_TEST

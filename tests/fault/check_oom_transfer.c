@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "support/killing.h"
 #include "support/oom_allocators.h"
 #include "support/raw.h"
 #include "support/transfer.h"
@@ -147,11 +148,6 @@ static int call_check(oom_stage *s)
     return check_with(s, 0);
 }
 
-static int call_repair(oom_stage *s)
-{
-    return check_with(s, 1);
-}
-
 static int call_service_check(oom_stage *s)
 {
     otok_check result;
@@ -159,6 +155,50 @@ static int call_service_check(oom_stage *s)
     int rc = otok_service_check(s->f->service, NULL, &result, &s->err);
     s->count = result.findings;
     return rc;
+}
+
+/* A store whose index is gone; its service is opened anew. */
+static void without_index(oom_stage *s)
+{
+    otok_lmdb_options options;
+    otok_lmdb_options_init(&options, sizeof options);
+    options.no_sync = 1;
+    some_records(s);
+    otok_service_close(s->f->service);
+    otok_store_close(s->f->store);
+    s->f->service = NULL;
+    killing_drop_index(s->f->folder);
+    s->f->store = test_open_lmdb(s->f->folder, &options);
+    test_reopen_service(s->f);
+}
+
+static int call_repair(oom_stage *s)
+{
+    otok_check result;
+    otok_check_init(&result, sizeof result);
+    int rc = otok_store_check(s->f->store, 1, NULL, &result, &s->err);
+    s->count = result.mended;
+    return rc;
+}
+
+static uint64_t count_findings(oom_stage *s)
+{
+    otok_check result;
+    otok_check_init(&result, sizeof result);
+    test_assert_code(OTOK_OK, otok_store_check(s->f->store, 0, NULL, &result, NULL));
+    return result.findings;
+}
+
+static void repair_is_whole(oom_stage *s)
+{
+    ck_assert_uint_gt(s->count, RECORDS);
+    ck_assert_uint_eq(count_findings(s), 0);
+}
+
+/* All of it or nothing. */
+static void nothing_was_repaired(oom_stage *s)
+{
+    ck_assert_msg(count_findings(s) > RECORDS, "%s: half a repair", oom_where());
 }
 
 /* A shortage is no finding. */
@@ -262,7 +302,8 @@ static const oom_scenario on_stores[] = {
 };
 
 static const oom_scenario on_lmdb[] = {
-    {"store_check, repair", some_records, call_repair, nothing_was_found, .done = OTOK_OK},
+    {"store_check, repair", without_index, call_repair, repair_is_whole, .done = OTOK_OK,
+     .is_sound = nothing_was_repaired},
     {"store_backup", another_folder, call_backup, backup_is_whole, .done = OTOK_OK, .is_sound = backup_left_nothing},
 };
 

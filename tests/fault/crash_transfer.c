@@ -18,8 +18,8 @@ START_TEST(every_kill_leaves_a_clean_store_and_work_that_can_be_finished)
 {
     time_t start = time(NULL);
     killing_report r = killing_run(_i, (kills + KILLING_WORKS - 1) / KILLING_WORKS, seed);
-    printf("%-6s %llu killed, %llu of them in the middle, %llu came to their end before, %lld s\n", killing_names[_i],
-           (unsigned long long)r.kills, (unsigned long long)r.begun, (unsigned long long)r.finished,
+    printf("%-6s %llu killed, %llu of which had done something, %llu came to their end before, %lld s\n",
+           killing_names[_i], (unsigned long long)r.kills, (unsigned long long)r.begun, (unsigned long long)r.finished,
            (long long)(time(NULL) - start));
     (void)fflush(stdout);
 }

@@ -40,7 +40,8 @@ static void a_record_is_printed_as_it_was_parsed(const uint8_t *data, size_t siz
     otok_buf again;
     if (!parse(data, size, &first))
         return;
-    fuzz_must(otok_json_parse_long((const char *)data, size, OTOK_LINE_MAX, "line", &json, NULL) == OTOK_OK, "as before");
+    fuzz_must(otok_json_parse_long((const char *)data, size, OTOK_LINE_MAX, "line", &json, NULL) == OTOK_OK,
+              "as before");
     fuzz_must(otok_line_parse(json, &first, NULL) == OTOK_OK, "a line is parsed the same each time");
     otok_buf_init(&again, NULL, 0);
     fuzz_must(otok_line_print(&first.record, &again, NULL) == OTOK_OK, "what was parsed can be printed");

@@ -3,6 +3,8 @@
  * in its place, in the database that OTOK_TEST_POSTGRES names.  A folder has a schema of its own; so a new folder is a new store, a
  * second process that opens it has the same, and one that was removed is gone.
  *
+ * With OTOK_TEST_IMPATIENT nobody waits for a server that cannot be reached: it is memory that is short.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 #include <unistd.h>
 
 #include <offlinetok/postgres.h>
+#include <offlinetok/store.h>
 
 int __wrap_otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options, otok_store **out,
                                 otok_error *err);
@@ -45,6 +48,7 @@ int __wrap_otok_store_open_lmdb(const char *directory, const otok_lmdb_options *
         return otok_error_set(err, OTOK_E_INVALID, 0, "no OTOK_TEST_POSTGRES, or no such folder");
     otok_postgres_options_init(&known, sizeof known);
     known.schema = schema;
+    known.wait_ms = getenv("OTOK_TEST_IMPATIENT") != NULL ? 1 : 0;
     int rc = otok_postgres_migrate(conninfo, &known, err);
     return rc == OTOK_OK ? otok_store_open_postgres(conninfo, &known, out, err) : rc;
 }

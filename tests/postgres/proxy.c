@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINKS = 16, ROOM = 262144, SOCKET_PATH = 108, TURN_MS = 5, LONGEST_HOLD_S = 8 };
+enum { LINKS = 16, ROOM = 262144, SOCKET_PATH = 108, TURN_MS = 1, LONGEST_HOLD_S = 8 };
 
 /* One direction of a connection: what came from `in` and is not yet a whole message, or is held. */
 typedef struct pipe_ {

@@ -27,6 +27,7 @@ static const char client[] = "phone", schema[] = "ambiguity";
 
 struct proxy_bench {
     char folder[64];
+    char realm[96]; /* another bench on the same server sees nothing of this one */
     proxy *proxy;
     otok_keyring *keyring;
     otok_store *direct, *through;
@@ -66,6 +67,7 @@ static int open_service(proxy_bench *b, otok_store *store, otok_service **out, o
     callbacks.now = bench_now;
     otok_config_init(&config, sizeof config);
     config.issuer = "https://id.example.org";
+    config.realm = b->realm;
     config.policy = &policy;
     config.callbacks = &callbacks;
     config.user = b;
@@ -100,6 +102,8 @@ proxy_bench *proxy_bench_open(const char *server, char story[512])
     (void)snprintf(b->folder, sizeof b->folder, "/tmp/otok-proxy.XXXXXX");
     b->now_us = (int64_t)time(NULL) * US;
     if (mkdtemp(b->folder) != NULL)
+        (void)snprintf(b->realm, sizeof b->realm, "%s-%lld", b->folder, (long long)b->now_us);
+    if (b->realm[0] != '\0')
         b->proxy = proxy_open(b->folder, server);
     if (b->proxy != NULL && otok_keyring_generate(OTOK_ALG_DEFAULT, &b->keyring, &err) == OTOK_OK &&
         open_stores(b, server, &err) == OTOK_OK && open_service(b, b->direct, &b->truth, &err) == OTOK_OK &&
@@ -441,7 +445,10 @@ bool proxy_try(proxy_bench *b, const proxy_trial *trial, proxy_tally *tally)
     size_t counts[PROXY_WAYS];
     int64_t took_ms;
     tally->trials++;
-    if (!set_up(b, trial))
+    bool ready = false;
+    for (int tries = 0; !ready && tries < 10; tries++)
+        ready = set_up(b, trial);
+    if (!ready)
         return tell(tally, trial, "it cannot be prepared", OTOK_E_STATE, 0);
     proxy_plan_make(b->proxy, &trial->plan);
     int rc = perform_and_time(b, trial, &took_ms);
@@ -451,16 +458,21 @@ bool proxy_try(proxy_bench *b, const proxy_trial *trial, proxy_tally *tally)
     return judge(b, trial, rc, took_ms, tally);
 }
 
-/* How many messages an operation has when nothing goes wrong. */
+/* How many messages an operation has when nothing goes wrong; a server that is slow is asked again. */
 static bool count_messages(proxy_bench *b, proxy_operation operation, bool cold, size_t counts[PROXY_WAYS])
 {
     const proxy_trial trial = {.operation = operation, .cold = cold};
     int64_t took_ms;
-    if (!set_up(b, &trial))
-        return false;
-    proxy_plan_make(b->proxy, &trial.plan);
-    int rc = perform_and_time(b, &trial, &took_ms);
-    proxy_plan_end(b->proxy, counts);
+    int rc = OTOK_E_BUSY;
+    for (int tries = 0; rc != OTOK_OK && tries < 10; tries++) {
+        if (!set_up(b, &trial))
+            continue;
+        proxy_plan_make(b->proxy, &trial.plan);
+        rc = perform_and_time(b, &trial, &took_ms);
+        proxy_plan_end(b->proxy, counts);
+        if (took_ms > TIMEOUT_MS)
+            rc = OTOK_E_BUSY; /* something was done twice, perhaps */
+    }
     return rc == OTOK_OK && counts[PROXY_TO_SERVER] > 0 && counts[PROXY_TO_CLIENT] > 0;
 }
 

@@ -36,7 +36,8 @@ void test_server_migrate(const test_server *server)
 {
     otok_error err;
     int rc = otok_postgres_migrate(server->conninfo, &server->options, &err);
-    ck_assert_msg(rc == OTOK_OK, "otok_postgres_migrate: %s: %s", otok_error_name(rc), err.message);
+    if (rc != OTOK_OK)
+        ck_abort_msg("otok_postgres_migrate: %s: %s", otok_error_name(rc), err.message);
 }
 
 otok_store *test_server_open(const test_server *server)
@@ -45,7 +46,8 @@ otok_store *test_server_open(const test_server *server)
     otok_store *store = NULL;
     test_server_migrate(server);
     int rc = otok_store_open_postgres(server->mine, &server->options, &store, &err);
-    ck_assert_msg(rc == OTOK_OK, "otok_store_open_postgres: %s: %s", otok_error_name(rc), err.message);
+    if (rc != OTOK_OK)
+        ck_abort_msg("otok_store_open_postgres: %s: %s", otok_error_name(rc), err.message);
     return store;
 }
 

@@ -22,6 +22,9 @@ typedef struct killing_report {
 
 extern const char *const killing_names[KILLING_WORKS];
 
+/* Removes every entry of the index of an LMDB store that nobody has open: what a repair makes anew. */
+void killing_drop_index(const char *directory);
+
 /* Aborts the test when something is wrong, and says at which kill. */
 killing_report killing_run(int work, uint64_t kills, uint64_t seed);
 

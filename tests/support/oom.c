@@ -158,11 +158,17 @@ int oom_refresh_bystander(oom_stage *s)
     return rc;
 }
 
+/* Who cannot keep a server's answer does not know what it was, and says so: then the state of the store is not told. */
+static bool is_remote(void)
+{
+    return getenv("OTOK_TEST_IMPATIENT") != NULL;
+}
+
 static void nothing_was_done(const oom_scenario *c, oom_stage *s, int rc, uint64_t state, size_t events)
 {
     ck_assert_msg(is_honest(c, rc), "%s: %s: %s", oom_where(), otok_error_name(rc), s->err.message);
     ck_assert_msg(!has_outputs(s), "%s: something came out", oom_where());
-    if (!c->in_steps) {
+    if (!c->in_steps && !(rc == OTOK_E_UNCERTAIN && is_remote())) {
         ck_assert_msg(test_store_state(s->f->store) == state, "%s: %s, and the store has changed", oom_where(),
                       otok_error_name(rc));
         ck_assert_msg(s->f->nevents == events, "%s: %s, and an event was told", oom_where(), otok_error_name(rc));

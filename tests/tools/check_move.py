@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""offlinetok export, import, backup, restore: nobody is logged out, damaged files change nothing, and what is ended midway leaves
-nothing behind (S3, S4)."""
+"""offlinetok export, import, backup, restore: nobody is logged out, damaged files change nothing, and what is ended
+midway leaves nothing behind (S3, S4)."""
 
+import base64
+import hashlib
+import json
 import shutil
 import signal
 import subprocess
@@ -9,7 +12,23 @@ import sys
 import time
 
 import tool
-from tool import DECLINED, INTERRUPTED, REFUSED, TROUBLE, USAGE
+from tool import DECLINED, INTERRUPTED, REALM, REFUSED, TROUBLE, USAGE
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def many_records(n):
+    """A file of so many records of one kind, which no server wrote: what moves them does not look inside."""
+    lines = ['{"format":"offlinetok-records","version":1}\n']
+    for i in range(n):
+        record = {"id": base64url(i.to_bytes(16, "big")), "kind": 4, "version": "1", "created_us": str(i), "sweep_us": "0",
+                  "keys": [f"1 {base64url(bytes(16))}"], "links": [], "realm": REALM, "subject": "", "client": "",
+                  "head": "", "body": base64url(bytes(40))}
+        lines.append(json.dumps(record, separators=(",", ":")) + "\n")
+    text = "".join(lines).encode()
+    return text + f'{{"records":{n},"sha256":"{hashlib.sha256(text).hexdigest()}"}}\n'.encode()
 
 
 class Moves(tool.Case):
@@ -171,6 +190,33 @@ class Moves(tool.Case):
         self.assertEqual(done["records"], done["inserted"] + done["same"])
         self.assertEqual(self.run_it("export", store=self.other).out, lines)
 
+    def test_progress_on_a_terminal_and_ctrl_c(self):
+        self.file.write_bytes(many_records(60000))
+        screen = self.terminal("import", self.file, store=self.other, interrupt_at="importing", expect=INTERRUPTED)
+        self.assertIn("reading", screen)
+        self.assertIn("%", screen)
+        self.assertIn("interrupted", screen)
+        left = self.json_of("check", store=self.other)
+        self.assertEqual(left["findings"], 0)
+        self.assertLess(left["records"], 60000)
+        quiet = self.terminal("import", self.file, "--dry-run", "--quiet", store=self.other)
+        self.assertNotIn("reading", quiet)
+
+    def test_what_is_killed_is_begun_again(self):
+        self.file.write_bytes(many_records(6000))
+        for after_s in (0.01, 0.05, 0.1, 0.2, 0.4):
+            process = subprocess.Popen(self.arguments(["import", self.file], self.other), env=self.env,
+                                       stdout=subprocess.DEVNULL)
+            try:
+                process.wait(after_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if (self.other / "store" / "data.mdb").exists():
+                self.assertEqual(self.json_of("check", store=self.other)["findings"], 0)
+        done = self.json_of("import", self.file, store=self.other)
+        self.assertEqual((done["records"], done["inserted"] + done["same"]), (6000, 6000))
+
     # ---- Backup and restore ----
 
     def test_a_backup_of_a_store_in_use_is_restored(self):
@@ -207,6 +253,19 @@ class Moves(tool.Case):
         for _, token in sessions:
             self.assertEqual(restored.refresh(token)[0], "OTOK_E_TOKEN_REVOKED")
         self.assertEqual(restored.refresh(restored.issue()[0][1])[0], "OTOK_OK")
+
+    def test_a_restore_ends_all_in_every_realm(self):
+        realms = (REALM, "https://other.example.org")
+        tokens = []
+        for realm in realms:
+            with tool.Host(self.store, realm) as server:
+                tokens.append(server.issue()[0][1])
+        self.run_it("backup", self.folder / "backup")
+        self.give_keyring(self.other)
+        self.run_it("restore", self.folder / "backup", "--end-all", "--yes", store=self.other)
+        for realm, token in zip(realms, tokens):
+            with tool.Host(self.other, realm) as server:
+                self.assertEqual(server.refresh(token)[0], "OTOK_E_TOKEN_REVOKED")
 
     def test_what_is_no_backup_is_not_restored(self):
         for folder in (self.folder / "nowhere", self.folder):

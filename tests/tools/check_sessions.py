@@ -128,7 +128,8 @@ class Sessions(tool.Case):
                          int((time.time() - 3 * 86400) // 86400))
         at = self.json_of("cutoff", "--client", "x", "--at", "2026-01-02T03:04:05Z")["effective_us"]
         self.assertEqual(at, 1767323045000000)
-        self.assertEqual(self.json_of("cutoff", "--client", "y", "--at", "@1700000000")["effective_us"], 1700000000000000)
+        at = self.json_of("cutoff", "--client", "y", "--at", "@1700000000")["effective_us"]
+        self.assertEqual(at, 1700000000000000)
         for wrong in ("tomorrow", "2026-13-01T00:00:00Z", "3d", "-3", "@x", "2026-02-30", "@99999999999999999999"):
             self.run_it("cutoff", "--client", "x", "--at", wrong, expect=USAGE)
         self.run_it("cutoff", "--at", "now", expect=USAGE)  # of whom?
@@ -195,7 +196,8 @@ class Escapes(tool.Case):
         listed = self.json_of("list", "--limit", 100)["sessions"]
         self.assertEqual({s["label"] for s in listed}, set(self.names))
         self.assertEqual({s["subject"] for s in listed}, set(self.names))
-        for words in (("list",), ("stats",), ("count", "--subject", self.names[0]), ("list", "--subject", self.names[0])):
+        name = self.names[0]
+        for words in (("list",), ("stats",), ("count", "--subject", name), ("list", "--subject", name)):
             said = self.run_it(*words)
             for character in "\u202e\u2028\u2066":
                 self.assertNotIn(character, said.out + said.err)

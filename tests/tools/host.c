@@ -9,6 +9,8 @@
  *     consent SUBJECT CLIENT SCOPE               the code
  *     end                                        ends
  *
+ *     host --damage DIRECTORY     removes the whole index of an LMDB store that nobody has open
+ *
  * SPDX-License-Identifier: MIT
  */
 #include <stdbool.h>
@@ -17,6 +19,10 @@
 #include <string.h>
 
 #include <offlinetok/offlinetok.h>
+
+#ifdef OTOK_HAVE_LMDB
+#include <lmdb.h>
+#endif
 
 enum { WORDS = 8, LINE = 8192, OUTBOX = 1000000 };
 
@@ -92,21 +98,38 @@ static void answer(otok_service *service, const line *l)
     (void)fflush(stdout);
 }
 
-int main(int argc, char **argv)
+static int damage(const char *directory)
+{
+#ifdef OTOK_HAVE_LMDB
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi index;
+    if (mdb_env_create(&env) != 0)
+        return EXIT_FAILURE;
+    bool done = mdb_env_set_maxdbs(env, 8) == 0 && mdb_env_open(env, directory, MDB_NOLOCK, 0600) == 0 &&
+                mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "index", 0, &index) == 0 &&
+                mdb_drop(txn, index, 0) == 0 && mdb_txn_commit(txn) == 0;
+    mdb_env_close(env);
+    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+#else
+    (void)directory;
+    return EXIT_FAILURE;
+#endif
+}
+
+static int serve(const char *directory, const char *realm)
 {
     static line l;
     otok_policy policy;
     otok_config config;
     otok_service *service = NULL;
     otok_error err;
-    if (argc != 3)
-        return EXIT_FAILURE;
     otok_policy_init(&policy, sizeof policy);
     policy.access_token = OTOK_OFF;
     policy.rotation = OTOK_ROTATION_ALWAYS;
     otok_config_init(&config, sizeof config);
-    config.issuer = argv[2];
-    config.directory = argv[1];
+    config.issuer = realm;
+    config.directory = directory;
     config.policy = &policy;
     config.outbox_limit = OUTBOX;
     if (otok_service_open(&config, NULL, NULL, &service, &err) != OTOK_OK) {
@@ -119,4 +142,11 @@ int main(int argc, char **argv)
         answer(service, &l);
     otok_service_close(service);
     return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        return EXIT_FAILURE;
+    return strcmp(argv[1], "--damage") == 0 ? damage(argv[2]) : serve(argv[1], argv[2]);
 }

@@ -1,5 +1,5 @@
-"""What the tests of the command share: a folder of their own for each, the command and what it answers, a host that issues
-and refreshes meanwhile, and a terminal.
+"""What the tests of the command share: a folder of their own for each, the command and what it answers, a host that
+issues and refreshes meanwhile, and a terminal.
 
     check_*.py COMMAND HOST     the paths of offlinetok, and of what host.c makes
 """
@@ -129,7 +129,8 @@ class Case(unittest.TestCase):
             start_new_session=True,
         )
         answer = self.seen(Answer(done.returncode, done.stdout, done.stderr))
-        self.assertIn(answer.code, expect if isinstance(expect, tuple) else (expect,), f"{words}\n{answer.out}{answer.err}")
+        codes = expect if isinstance(expect, tuple) else (expect,)
+        self.assertIn(answer.code, codes, f"{words}\n{answer.out}{answer.err}")
         return answer
 
     def json_of(self, *words, **how):

@@ -142,14 +142,14 @@ static int count_sessions(restorer *r)
 static int ask(const restorer *r)
 {
     char number[NUMBER_ROOM];
-    number_words(r->sessions, number);
+    sessions_words(r->sessions, number);
     bool go = r->sessions == 0;
     if (!go && r->o->end_all)
-        go = confirm(r->o, "This restores the store, and ends the %s sessions in it. Go on?", number);
+        go = confirm(r->o, "This restores the store, and ends what is in it: %s. Go on?", number);
     else if (!go)
         go = confirm(r->o,
-                     "Of the %s sessions in it, those that were revoked after the backup live again;"
-                     " --end-all would end every one. Restore them as they were?",
+                     "It holds %s. What was revoked after the backup lives again; --end-all would end"
+                     " all. Restore it as it was?",
                      number);
     return go ? EXIT_DONE : EXIT_DECLINED;
 }
@@ -225,7 +225,7 @@ static int print_restored(const restorer *r)
         cJSON *json = cJSON_CreateObject();
         json_add_text(json, "store", r->to.directory);
         json_add_count(json, "sessions", r->sessions);
-        (void)cJSON_AddBoolToObject(json, "ended", r->o->end_all);
+        json_add_bool(json, "ended", r->o->end_all);
         return json_print(json);
     }
     const fact facts[] = {

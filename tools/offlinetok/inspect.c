@@ -24,7 +24,7 @@ static const char *word_of_place(const otok_token_info *info, const otok_session
 static int print_json(const place *p, const otok_token_info *info, const otok_session *session)
 {
     cJSON *json = cJSON_CreateObject();
-    (void)cJSON_AddBoolToObject(json, "genuine", info->genuine != 0);
+    json_add_bool(json, "genuine", info->genuine != 0);
     json_add_text(json, "realm", p->realm);
     json_add_text(json, "key_state", word_of_key_state(info->key_state));
     json_add_number(json, "token_id", info->token_id);
@@ -35,7 +35,7 @@ static int print_json(const place *p, const otok_token_info *info, const otok_se
     if (session == NULL)
         json_add_text(json, "session", NULL);
     else
-        (void)cJSON_AddItemToObject(json, "session", json_of_session(session));
+        json_add(json, "session", json_of_session(session));
     return json_print(json);
 }
 

@@ -11,9 +11,12 @@
 
 /* ------------------------------------------------------------------------------------------------------- printing */
 
+/* A member that got lost would not be missed: no document is printed then. */
+static bool is_short;
+
 static int print(cJSON *value, bool formatted)
 {
-    char *text = value == NULL ? NULL : formatted ? cJSON_Print(value) : cJSON_PrintUnformatted(value);
+    char *text = value == NULL || is_short ? NULL : formatted ? cJSON_Print(value) : cJSON_PrintUnformatted(value);
     char *escaped = text != NULL ? text_escape(text, true) : NULL;
     if (escaped != NULL)
         puts(escaped);
@@ -36,21 +39,36 @@ int json_print_line(cJSON *value)
 
 /* ------------------------------------------------------------------------------------------------------- members */
 
+void json_add(cJSON *object, const char *name, cJSON *value)
+{
+    if (value == NULL || !cJSON_AddItemToObject(object, name, value)) {
+        cJSON_Delete(value);
+        is_short = true;
+    }
+}
+
+void json_append(cJSON *array, cJSON *value)
+{
+    if (value == NULL || !cJSON_AddItemToArray(array, value)) {
+        cJSON_Delete(value);
+        is_short = true;
+    }
+}
+
+void json_add_bool(cJSON *object, const char *name, bool value)
+{
+    json_add(object, name, cJSON_CreateBool(value));
+}
+
 void json_add_text(cJSON *object, const char *name, const char *text)
 {
-    if (text != NULL)
-        (void)cJSON_AddStringToObject(object, name, text);
-    else
-        (void)cJSON_AddNullToObject(object, name);
+    json_add(object, name, text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
 }
 
 /* As digits: cJSON would write large ones with an exponent. */
 static void add_digits(cJSON *object, const char *name, const char *digits, bool exact)
 {
-    if (exact)
-        (void)cJSON_AddRawToObject(object, name, digits);
-    else
-        (void)cJSON_AddStringToObject(object, name, digits);
+    json_add(object, name, exact ? cJSON_CreateRaw(digits) : cJSON_CreateString(digits));
 }
 
 static const int64_t MOST_EXACT = INT64_C(1) << 53;
@@ -117,8 +135,8 @@ static void add_notes(cJSON *object, const char *notes)
     cJSON *value = notes != NULL ? cJSON_Parse(notes) : NULL;
     if (value == NULL)
         json_add_text(object, "notes", notes);
-    else if (!cJSON_AddItemToObject(object, "notes", value))
-        cJSON_Delete(value);
+    else
+        json_add(object, "notes", value);
 }
 
 static void add_times(cJSON *o, const otok_session *s)

@@ -107,11 +107,11 @@ static int print_json(const otok_key_list *list, const uint64_t *usage)
         json_add_text(key, "state", word_of_key_state(k->state));
         json_add_text(key, "algorithm", word_of_algorithm(k->algorithm));
         json_add_number(key, "token_id", k->token_id);
-        (void)cJSON_AddBoolToObject(key, "external", k->external != 0);
+        json_add_bool(key, "external", k->external != 0);
         json_add_number(key, "created_us", k->created_us);
         if (usage != NULL && k->use == OTOK_KEY_TOKEN)
             json_add_count(key, "sessions", usage[i]);
-        (void)cJSON_AddItemToArray(keys, key);
+        json_append(keys, key);
     }
     return json_print(json);
 }
@@ -198,7 +198,7 @@ static int keys_generate(const options *o)
         code = otok_keyring_save(keyring, path, o->token_keys, &err);
     otok_keyring_free(keyring);
     if (code != OTOK_OK)
-        return complain("making a keyring", &err);
+        return complain("making a keyring", &err) == EXIT_USAGE ? EXIT_USAGE : EXIT_TROUBLE;
     note(o, "Made %s: a signing key (%s) and a MAC key.", path, algorithms[algorithm]);
     return EXIT_DONE;
 }
@@ -314,7 +314,7 @@ static int ask_to_drop(const options *o, const otok_key_list *list, size_t at)
         return complain_memory();
     int rc = count_usage(o, list, usage);
     if (rc == EXIT_DONE && usage[at] != 0 &&
-        !confirm(o, "%s sessions need this key, and end with it. Go on?", number_words(usage[at], number)))
+        !confirm(o, "Dropping this key ends %s. Go on?", sessions_words(usage[at], number)))
         rc = EXIT_DECLINED;
     free(usage);
     return rc;

@@ -250,7 +250,7 @@ static int print_imported(const options *o, const otok_transfer *t)
         json_add_count(json, "replaced", t->replaced);
         json_add_count(json, "removed", t->removed);
         json_add_count(json, "same", t->same);
-        (void)cJSON_AddBoolToObject(json, "dry_run", o->dry_run);
+        json_add_bool(json, "dry_run", o->dry_run);
         return json_print(json);
     }
     const fact facts[] = {

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char LMDB_PREFIX[] = "lmdb:";
+static const char LMDB_PREFIX[] = "lmdb:", POSTGRES_PREFIX[] = "postgres:";
 
 char *path_join(const char *directory, const char *name)
 {
@@ -96,12 +96,14 @@ int place_name(const options *o, place *out)
     bool is_lmdb = strncmp(o->store, LMDB_PREFIX, strlen(LMDB_PREFIX)) == 0 && o->store[strlen(LMDB_PREFIX)] != '\0';
     if (is_lmdb)
         return name_lmdb(o, out);
-    if (strcmp(o->store, "memory:") != 0)
-        return complain_usage("--store %s: stores are named lmdb:DIR or memory:", o->store);
-    if (o->keyring == NULL)
-        return EXIT_DONE;
-    out->keyring_path = strdup(o->keyring);
-    return out->keyring_path != NULL ? EXIT_DONE : complain_memory();
+    bool is_postgres = strncmp(o->store, POSTGRES_PREFIX, strlen(POSTGRES_PREFIX)) == 0;
+    if (!is_postgres && strcmp(o->store, "memory:") != 0) /* what was given may have a password in it */
+        return complain_usage("--store: stores are named lmdb:DIR, postgres:CONNINFO or memory:");
+    if (is_postgres && (out->conninfo = strdup(o->store + strlen(POSTGRES_PREFIX))) == NULL)
+        return complain_memory();
+    if (o->keyring != NULL && (out->keyring_path = strdup(o->keyring)) == NULL)
+        return complain_memory();
+    return EXIT_DONE;
 }
 
 int place_name_keyring(const options *o, place *p)
@@ -127,6 +129,7 @@ void place_close(place *p)
     free(p->root);
     free(p->directory);
     free(p->keyring_path);
+    free(p->conninfo);
     *p = (place){0};
 }
 
@@ -170,7 +173,11 @@ static int open_store(place *p, bool read_only)
     otok_error err;
     if (p->directory != NULL)
         return open_lmdb(p, read_only);
-    return otok_store_open_memory(&p->store, &err) == OTOK_OK ? EXIT_DONE : complain("opening a store", &err);
+    int code =
+        p->conninfo != NULL ? postgres_open(p->conninfo, &p->store, &err) : otok_store_open_memory(&p->store, &err);
+    if (code != OTOK_OK)
+        (void)complain("opening the store", &err);
+    return code == OTOK_OK ? EXIT_DONE : EXIT_TROUBLE;
 }
 
 static int open_keyring(const options *o, place *p, bool required)

@@ -34,11 +34,11 @@ static void add_marks(cJSON *json, uint32_t marks)
 {
     cJSON *array = cJSON_AddArrayToObject(json, "marks");
     if ((marks & OTOK_EVENT_OTHER_IP) != 0)
-        (void)cJSON_AddItemToArray(array, cJSON_CreateString("other_ip"));
+        json_append(array, cJSON_CreateString("other_ip"));
     if ((marks & OTOK_EVENT_OTHER_USER_AGENT) != 0)
-        (void)cJSON_AddItemToArray(array, cJSON_CreateString("other_user_agent"));
+        json_append(array, cJSON_CreateString("other_user_agent"));
     if ((marks & OTOK_EVENT_ADOPTED) != 0)
-        (void)cJSON_AddItemToArray(array, cJSON_CreateString("adopted"));
+        json_append(array, cJSON_CreateString("adopted"));
 }
 
 static cJSON *json_of_event(const otok_event *e)

@@ -43,7 +43,9 @@ static int show_consent(lister *l, const otok_consent *c)
     if (l->o->json && l->o->all)
         return json_print_line(json_of_consent(c));
     if (l->o->json)
-        return cJSON_AddItemToArray(l->rows, json_of_consent(c)) ? EXIT_DONE : complain_memory();
+        json_append(l->rows, json_of_consent(c));
+    if (l->o->json)
+        return EXIT_DONE;
     time_relative(c->granted_us, l->now_us, granted);
     time_relative(c->updated_us, l->now_us, updated);
     const char *const cells[] = {c->subject, c->client_id, granted, c->updated_us != c->granted_us ? updated : "-",
@@ -80,8 +82,8 @@ static int show_pages(lister *l)
         rc = show_page(l);
         if (rc == EXIT_DONE && l->o->all && l->table != NULL && l->shown != 0 && !table_print(l->table, stdout))
             rc = complain_memory();
-        if (rc == EXIT_DONE && ferror(stdout) != 0)
-            rc = EXIT_TROUBLE;
+        if (ferror(stdout) != 0) /* which is said at the end */
+            break;
     } while (rc == EXIT_DONE && l->cursor != NULL && l->shown < wanted);
     return rc;
 }
@@ -106,8 +108,8 @@ static int finish(lister *l)
     if (l->o->json) {
         cJSON *document = cJSON_CreateObject();
         json_add_filter(document, l->request.filter, l->place->realm);
-        if (cJSON_AddItemToObject(document, "consents", l->rows))
-            l->rows = NULL;
+        json_add(document, "consents", l->rows);
+        l->rows = NULL;
         json_add_text(document, "next_cursor", l->cursor);
         return json_print(document);
     }
@@ -149,8 +151,8 @@ static int revoke_consent(const options *o, const place *p, const otok_filter *f
         return complain_usage("consents revoke needs --subject and --client");
     if (otok_count(p->service, filter, &n, &err) != OTOK_OK)
         return complain("counting", &err);
-    if (n > 1 && !confirm(o, "This revokes the consent of %s for %s, and ends %s sessions. Go on?", o->subject,
-                          o->client, number_words(n, number)))
+    if (n > 1 && !confirm(o, "This revokes the consent of %s for %s, and ends %s. Go on?", o->subject, o->client,
+                          sessions_words(n, number)))
         return EXIT_DECLINED;
     if (otok_consent_revoke(p->service, o->subject, o->client, &n, &err) != OTOK_OK)
         return complain("revoking the consent", &err);
@@ -230,8 +232,7 @@ static int erase(const options *o, place *p, const otok_filter *filter)
     char *whose = filter_words(filter, p->realm);
     if (whose == NULL)
         return complain_memory();
-    bool go =
-        confirm(o, "This removes everything %s for good, and ends %s sessions. Go on?", whose, number_words(n, number));
+    bool go = confirm(o, "This removes everything %s for good, and ends %s. Go on?", whose, sessions_words(n, number));
     free(whose);
     if (!go)
         return EXIT_DECLINED;

@@ -286,6 +286,13 @@ const char *number_words(uint64_t n, char room[NUMBER_ROOM])
     return room;
 }
 
+const char *sessions_words(uint64_t n, char room[NUMBER_ROOM])
+{
+    char number[NUMBER_ROOM];
+    (void)snprintf(room, NUMBER_ROOM, n == 1 ? "%s session" : "%s sessions", number_words(n, number));
+    return room;
+}
+
 const char *bytes_words(uint64_t n, char room[NUMBER_ROOM])
 {
     static const char *const units[] = {"KB", "MB", "GB", "TB"};

@@ -19,7 +19,7 @@ static int revoke_id(const options *o, const place *p, const char *id, cJSON *re
     if (code != OTOK_OK && code != OTOK_E_NOT_FOUND)
         return complain(id, &err);
     if (o->json)
-        (void)cJSON_AddItemToArray(code == OTOK_OK ? revoked : missing, cJSON_CreateString(id));
+        json_append(code == OTOK_OK ? revoked : missing, cJSON_CreateString(id));
     else if (code == OTOK_OK)
         printf("%s has ended\n", id);
     else
@@ -31,8 +31,8 @@ static int print_ids(const place *p, cJSON *revoked, cJSON *missing)
 {
     cJSON *json = cJSON_CreateObject();
     json_add_text(json, "realm", p->realm);
-    (void)cJSON_AddItemToObject(json, "revoked", revoked);
-    (void)cJSON_AddItemToObject(json, "not_found", missing);
+    json_add(json, "revoked", revoked);
+    json_add(json, "not_found", missing);
     return json_print(json);
 }
 
@@ -64,7 +64,7 @@ static int ask(const options *o, const place *p, const otok_filter *filter, cons
     char *whose = filter_words(filter, p->realm);
     if (whose == NULL)
         return complain_memory();
-    bool go = n <= 1 || confirm(o, "%s %s sessions %s. Go on?", what, number_words(n, number), whose);
+    bool go = n <= 1 || confirm(o, "%s %s %s. Go on?", what, sessions_words(n, number), whose);
     free(whose);
     return go ? EXIT_DONE : EXIT_DECLINED;
 }
@@ -73,7 +73,7 @@ static int print_revoked(const options *o, const place *p, const otok_filter *fi
 {
     char number[NUMBER_ROOM];
     if (!o->json) {
-        printf(n == 1 ? "%s session has ended\n" : "%s sessions have ended\n", number_words(n, number));
+        printf(n == 1 ? "%s has ended\n" : "%s have ended\n", sessions_words(n, number));
         return EXIT_DONE;
     }
     cJSON *json = cJSON_CreateObject();

@@ -58,8 +58,8 @@ static int show_row(lister *l, const otok_session *s)
         add_row(l, s);
     else if (l->rows == NULL)
         return json_print_line(json_of_session(s));
-    else if (!cJSON_AddItemToArray(l->rows, json_of_session(s)))
-        return complain_memory();
+    else
+        json_append(l->rows, json_of_session(s));
     return EXIT_DONE;
 }
 
@@ -92,10 +92,22 @@ static int show_pages(lister *l)
         rc = show_page(l);
         if (rc == EXIT_DONE && l->o->all && l->table != NULL && l->shown != 0 && !table_print(l->table, stdout))
             rc = complain_memory();
-        if (rc == EXIT_DONE && ferror(stdout) != 0)
-            rc = EXIT_TROUBLE;
+        if (ferror(stdout) != 0) /* which is said at the end */
+            break;
     } while (rc == EXIT_DONE && l->cursor != NULL && l->shown < wanted);
     return rc;
+}
+
+/* Who takes other policies for those of the servers would miss sessions without knowing. */
+static void tell_of_others(const lister *l)
+{
+    char number[NUMBER_ROOM];
+    uint64_t n = 0;
+    bool is_whole = l->cursor == NULL && l->o->cursor == NULL;
+    if (!is_whole || otok_count(l->place.service, l->request.filter, &n, NULL) != OTOK_OK || n <= l->shown)
+        return;
+    note(l->o, "Not shown, as ended and not swept yet%s: %s",
+         l->o->policy != NULL ? "" : " by the library's policies (--policy)", sessions_words(n - l->shown, number));
 }
 
 static int finish_table(lister *l, const char *whose)
@@ -106,6 +118,7 @@ static int finish_table(lister *l, const char *whose)
         return complain_memory();
     if (l->cursor != NULL)
         printf("\nThere may be more: the same with --cursor %s, or with --all\n", l->cursor);
+    tell_of_others(l);
     return EXIT_DONE;
 }
 
@@ -113,8 +126,8 @@ static int finish_json(lister *l)
 {
     cJSON *document = cJSON_CreateObject();
     json_add_filter(document, l->request.filter, l->place.realm);
-    if (cJSON_AddItemToObject(document, "sessions", l->rows))
-        l->rows = NULL;
+    json_add(document, "sessions", l->rows);
+    l->rows = NULL;
     json_add_text(document, "next_cursor", l->cursor);
     return json_print(document);
 }

@@ -265,7 +265,7 @@ static int print_json(const census *s)
         json_add_count(client, "sessions", t->sessions);
         for (size_t k = 0; s->place.keyring != NULL && k < STATES; k++)
             json_add_count(client, state_words[k], t->states[k]);
-        (void)cJSON_AddItemToArray(clients, client);
+        json_append(clients, client);
     }
     return json_print(json);
 }

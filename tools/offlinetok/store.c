@@ -1,5 +1,5 @@
 /*
- * store.c - init, sweep, check.
+ * store.c - init, migrate, sweep, check.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -24,43 +24,62 @@ static int make_keyring(const options *o, const place *p, int32_t algorithm, boo
     if (code == OTOK_OK && *made)
         code = otok_keyring_save(keyring, p->keyring_path, o->token_keys, &err);
     otok_keyring_free(keyring);
-    return code == OTOK_OK ? EXIT_DONE : complain("keyring", &err);
+    if (code != OTOK_OK)
+        (void)complain("keyring", &err);
+    return code == OTOK_OK ? EXIT_DONE : EXIT_TROUBLE;
 }
 
 static int make_store(const place *p)
 {
-    otok_store *store;
+    otok_store *store = NULL;
     otok_error err;
-    if (otok_store_open_lmdb(p->directory, NULL, &store, &err) != OTOK_OK)
-        return complain("making the store", &err);
+    int code = p->conninfo != NULL ? postgres_migrate(p->conninfo, &err)
+                                   : otok_store_open_lmdb(p->directory, NULL, &store, &err);
+    if (code != OTOK_OK)
+        (void)complain("making the store", &err);
     otok_store_close(store);
-    return EXIT_DONE;
+    return code == OTOK_OK ? EXIT_DONE : EXIT_TROUBLE;
 }
 
 static int print_made(const options *o, const place *p, bool made)
 {
     if (o->json) {
         cJSON *json = cJSON_CreateObject();
-        json_add_text(json, "store", p->directory);
+        json_add_text(json, "store", p->directory); /* null in PostgreSQL: its name may have a password in it */
         json_add_text(json, "keyring", p->keyring_path);
-        (void)cJSON_AddBoolToObject(json, "keyring_made", made);
+        json_add_bool(json, "keyring_made", made);
         return json_print(json);
     }
-    const fact facts[] = {{"store", p->directory}, {made ? "keyring" : "keyring, as it was", p->keyring_path}};
+    const fact facts[] = {{"store", p->directory != NULL ? p->directory : "in PostgreSQL"},
+                          {made ? "keyring" : "keyring, as it was", p->keyring_path}};
     facts_print(facts, sizeof facts / sizeof facts[0]);
     note(o, "Keep a copy of the keyring apart from backups of the store: without it every token is lost.");
     return EXIT_DONE;
 }
 
-static int init(const options *o, const place *p, int32_t algorithm)
+/* A schema of PostgreSQL that is there already is brought to this version; a folder that is there is refused. */
+static int make_folder(const place *p)
 {
-    bool made = false;
     char *data = path_join(p->directory, "data.mdb");
     bool is_there = data != NULL && path_exists(data);
     free(data);
+    if (data == NULL)
+        return complain_memory();
     if (is_there)
         return complain_trouble("%s holds a store already", p->directory);
-    int rc = folder_make(p->root) ? make_keyring(o, p, algorithm, &made) : EXIT_TROUBLE;
+    return folder_make(p->root) ? EXIT_DONE : EXIT_TROUBLE;
+}
+
+static int init(const options *o, const place *p, int32_t algorithm)
+{
+    bool made = false;
+    if (p->directory == NULL && p->conninfo == NULL)
+        return complain_usage("init makes stores that are named lmdb:DIR or postgres:CONNINFO");
+    if (p->keyring_path == NULL)
+        return complain_usage("where the keyring is to be: --keyring FILE");
+    int rc = p->directory != NULL ? make_folder(p) : EXIT_DONE;
+    if (rc == EXIT_DONE)
+        rc = make_keyring(o, p, algorithm, &made);
     if (rc == EXIT_DONE)
         rc = make_store(p);
     return rc == EXIT_DONE ? print_made(o, p, made) : rc;
@@ -75,7 +94,22 @@ int command_init(const options *o)
         return rc;
     rc = place_name(o, &p);
     if (rc == EXIT_DONE)
-        rc = p.directory != NULL ? init(o, &p, algorithm) : complain_usage("init makes stores that are named lmdb:DIR");
+        rc = init(o, &p, algorithm);
+    place_close(&p);
+    return rc;
+}
+
+int command_migrate(const options *o)
+{
+    otok_error err;
+    place p;
+    int rc = place_name(o, &p);
+    if (rc == EXIT_DONE && p.conninfo == NULL)
+        rc = complain_usage("migrate is for stores that are named postgres:CONNINFO: others need none");
+    if (rc == EXIT_DONE && postgres_migrate(p.conninfo, &err) != OTOK_OK)
+        rc = complain("migrate", &err);
+    if (rc == EXIT_DONE)
+        note(o, "The schema is of this version.");
     place_close(&p);
     return rc;
 }
@@ -91,7 +125,7 @@ static int print_swept(const options *o, const place *p, const otok_sweep_result
         json_add_count(json, "visited", all->visited);
         json_add_count(json, "expired", all->expired);
         json_add_count(json, "cut_off", all->cut_off);
-        (void)cJSON_AddBoolToObject(json, "more", all->more != 0);
+        json_add_bool(json, "more", all->more != 0);
         return json_print(json);
     }
     const fact facts[] = {
@@ -179,8 +213,8 @@ static void on_finding(void *arg, const char *what, int32_t mended)
     } else if (cJSON_GetArraySize(c->findings) < MOST_FINDINGS) {
         cJSON *finding = cJSON_CreateObject();
         json_add_text(finding, "what", what);
-        (void)cJSON_AddBoolToObject(finding, "mended", mended != 0);
-        (void)cJSON_AddItemToArray(c->findings, finding);
+        json_add_bool(finding, "mended", mended != 0);
+        json_append(c->findings, finding);
     }
 }
 
@@ -243,8 +277,8 @@ static int print_check_json(checker *c)
     json_add_count(json, "realms", c->realms);
     json_add_count(json, "findings", c->store.findings + c->records.findings);
     json_add_count(json, "mended", c->store.mended);
-    if (cJSON_AddItemToObject(json, "found", c->findings))
-        c->findings = NULL;
+    json_add(json, "found", c->findings);
+    c->findings = NULL;
     return json_print(json);
 }
 
@@ -273,8 +307,8 @@ static int check(const options *o, place *p)
 {
     checker c = {.o = o, .findings = o->json ? cJSON_CreateArray() : NULL};
     if (p->keyring == NULL)
-        note(o, "There is no keyring %s: seals and formats of records are not looked at (--keyring).",
-             p->keyring_path != NULL ? p->keyring_path : "");
+        note(o, "There is no keyring%s%s: seals and formats of records are not looked at (--keyring).",
+             p->keyring_path != NULL ? " " : "", p->keyring_path != NULL ? p->keyring_path : "");
     int rc = check_all(&c, p);
     uint64_t left = c.store.findings + c.records.findings - c.store.mended;
     if (rc == EXIT_DONE && o->json)

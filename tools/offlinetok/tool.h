@@ -4,6 +4,7 @@
  *
  *     main.c      the table of commands; options; help
  *     open.c      a store by its name, its keyring, its realm
+ *     postgres.c  stores in PostgreSQL, where that library is installed
  *     policy.c    policies from a file
  *     print.c     tables, and texts of strangers on a terminal
  *     json.c      JSON
@@ -13,7 +14,7 @@
  *     sessions.c  list, show, count
  *     revoke.c    revoke, cutoff
  *     people.c    consents, erase, subject
- *     store.c     init, sweep, check
+ *     store.c     init, migrate, sweep, check
  *     stats.c     stats
  *     outbox.c    outbox
  *     copy.c      backup, restore
@@ -87,6 +88,7 @@ int command_consents(const options *o);
 int command_subject(const options *o);
 int command_erase(const options *o);
 int command_init(const options *o);
+int command_migrate(const options *o);
 int command_sweep(const options *o);
 int command_stats(const options *o);
 int command_check(const options *o);
@@ -111,6 +113,7 @@ typedef struct place {
     char *realm;        /* of the service */
     char *root;         /* the folder that the store's name has */
     char *directory;    /* that of LMDB: the same, or "store" in it */
+    char *conninfo;     /* of a store in PostgreSQL: libpq's; may have a password in it */
     char *keyring_path; /* where the keyring is, or would be */
 } place;
 
@@ -146,6 +149,12 @@ char *path_join(const char *directory, const char *name);
 bool path_exists(const char *path);
 bool folder_make(const char *path); /* mode 0700, and durable; false: said on standard error */
 bool folder_sync(const char *path); /* what is in it survives a power loss; false: errno tells */
+
+/* ---------------------------------------------------------------------------------------------------- postgres.c */
+
+/* As otok_store_open_postgres() and otok_postgres_migrate(); OTOK_E_UNSUPPORTED: that library is not installed. */
+int postgres_open(const char *conninfo, otok_store **out, otok_error *err);
+int postgres_migrate(const char *conninfo, otok_error *err);
 
 /* ------------------------------------------------------------------------------------------------------ policy.c */
 
@@ -187,8 +196,9 @@ typedef struct fact {
 void facts_print(const fact *facts, size_t n);
 
 /* Digits in groups of three, "1,234,567"; and bytes, "12.3 MB". */
-enum { NUMBER_ROOM = 32 };
+enum { NUMBER_ROOM = 48 };
 const char *number_words(uint64_t n, char room[NUMBER_ROOM]);
+const char *sessions_words(uint64_t n, char room[NUMBER_ROOM]); /* "1 session", "1,234 sessions" */
 const char *bytes_words(uint64_t n, char room[NUMBER_ROOM]);
 
 /* -------------------------------------------------------------------------------------------------------- json.c */
@@ -196,7 +206,11 @@ const char *bytes_words(uint64_t n, char room[NUMBER_ROOM]);
 /* JSON to standard output, by cJSON: `value` is freed; NULL, no memory, is EXIT_TROUBLE.  Numbers beyond 2^53 are texts. */
 struct cJSON;
 int json_print(struct cJSON *value);
-int json_print_line(struct cJSON *value);                                     /* one line a value, for streams */
+int json_print_line(struct cJSON *value); /* one line a value, for streams */
+/* These take `value`; one that is NULL, or does not fit in memory, makes every document that follows EXIT_TROUBLE. */
+void json_add(struct cJSON *object, const char *name, struct cJSON *value);
+void json_append(struct cJSON *array, struct cJSON *value);
+void json_add_bool(struct cJSON *object, const char *name, bool value);
 void json_add_text(struct cJSON *object, const char *name, const char *text); /* NULL: null */
 void json_add_number(struct cJSON *object, const char *name, int64_t number);
 void json_add_count(struct cJSON *object, const char *name, uint64_t number);
