@@ -267,7 +267,7 @@ list_binding = suite tests/bindings/check_$1 $(BUILD)/tests/bindings/layout_$1 >
                tests/bindings/check_$1.py $(PLAIN) $(abspath $(LIB_SO)) "$$TMPDIR/layout"$(newline)
 list_bindings = $(foreach b,$(BINDINGS),$(call list_binding,$b))
 TOOL_TESTS  := $(sort $(wildcard tests/tools/check_*.py))
-list_tools   = $(foreach t,$(TOOL_TESTS),suite $(t:.py=) $(PYTHON) -B $t $(TOOL) $(TOOL_HOST)$(newline))
+list_tools   = $(foreach t,$(TOOL_TESTS),suite $(t:.py=) $(WRAP) $(PYTHON) -B $t $(TOOL) $(TOOL_HOST)$(newline))
 RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 
 # The system's own, which the Debian package of the parser is for.

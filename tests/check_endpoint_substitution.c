@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "oauth/oauth.h"
 #include "support/resource.h"
 
 #include <stdatomic.h>

@@ -23,9 +23,9 @@ def many_records(n):
     """A file of so many records of one kind, which no server wrote: what moves them does not look inside."""
     lines = ['{"format":"offlinetok-records","version":1}\n']
     for i in range(n):
-        record = {"id": base64url(i.to_bytes(16, "big")), "kind": 4, "version": "1", "created_us": str(i), "sweep_us": "0",
-                  "keys": [f"1 {base64url(bytes(16))}"], "links": [], "realm": REALM, "subject": "", "client": "",
-                  "head": "", "body": base64url(bytes(40))}
+        record = {"id": base64url(i.to_bytes(16, "big")), "kind": 4, "version": "1", "created_us": str(i)}
+        record |= {"sweep_us": "0", "keys": [f"1 {base64url(bytes(16))}"], "links": [], "realm": REALM}
+        record |= {"subject": "", "client": "", "head": "", "body": base64url(bytes(40))}
         lines.append(json.dumps(record, separators=(",", ":")) + "\n")
     text = "".join(lines).encode()
     return text + f'{{"records":{n},"sha256":"{hashlib.sha256(text).hexdigest()}"}}\n'.encode()
