@@ -149,10 +149,11 @@ SERVER_SRC  := $(sort $(wildcard $(SERVER_DIR)/*.c))
 SERVER       = $(BUILD)/$(SERVER_DIR)/identity-server
 SERVER_STYLE = $(OBJ)/$(SERVER_DIR)/style
 SERVER_OBJ   = $(SERVER_SRC:%.c=$(OBJ)/%.o) $(SERVER_STYLE).o
-SERVER_LIBS  = -lmicrohttpd -lcurl $(CJSON_LIBS) $(CRYPTO_LIBS)
+SERVER_LIBS  = $(if $(HAVE_POSTGRES),-lofflinetok-postgres) -lmicrohttpd -lcurl $(CJSON_LIBS) $(CRYPTO_LIBS)
 
 $(OBJ)/$(SERVER_DIR)/%.o: FLAGS = $(WARNINGS_LIB) $(SERVER_FLAGS)
-SERVER_FLAGS = -I$(SERVER_DIR) $(CJSON_CFLAGS) $(CRYPTO_CFLAGS) -DDEMO_DIRECTORY='"$(abspath $(SERVER_DIR)/demo.json)"'
+SERVER_FLAGS = -I$(SERVER_DIR) $(CJSON_CFLAGS) $(CRYPTO_CFLAGS) -DDEMO_DIRECTORY='"$(abspath $(SERVER_DIR)/demo.json)"' \
+               $(if $(HAVE_POSTGRES),-DHAVE_POSTGRES)
 
 $(SERVER_STYLE).c: $(SERVER_DIR)/style.css
 	@mkdir -p $(@D)
@@ -163,7 +164,7 @@ $(SERVER_STYLE).c: $(SERVER_DIR)/style.css
 $(SERVER_STYLE).o: $(SERVER_STYLE).c $(BUILD)/flags
 	$(Q)$(COMPILE) $(WARNINGS_LIB) $(SERVER_FLAGS) -MMD -MP -c -o $@ $<
 
-$(SERVER): $(SERVER_OBJ) $(LIB_SO)
+$(SERVER): $(SERVER_OBJ) $(LIB_SO) $(if $(HAVE_POSTGRES),$(PG_SO))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) -o $@ $(SERVER_OBJ) $(USER_LIBS) $(SERVER_LIBS)

@@ -95,6 +95,7 @@ START_TEST(description_is_safe_and_bounded)
     memcpy(longest + 502, "\xc3\xa9", 2); /* across the bound of the message */
     otok_http_response *response = refuse(OTOK_E_DENIED, "a\"b\\c\r\nSet-Cookie: d\xe2\x82\xac</script>");
     expect_description(response, OTOK_E_DENIED, "a'b?c??Set-Cookie: d?</script>");
+    ck_assert_str_eq(response->message, "a\"b\\c??Set-Cookie: d\xe2\x82\xac</script>"); /* one line of a log */
     otok_http_response_free(response);
     response = refuse(OTOK_E_DENIED, longest);
     ck_assert_uint_eq(strlen(response->message), 502);

@@ -31,8 +31,9 @@ static void payload_of(const char *token, const char *what, const char *with, ch
     otok_jws_free(jws);
     const char *at = what != NULL ? strstr(text, what) : text;
     ck_assert_msg(at != NULL, "%s is not in %s", what, text);
-    (void)snprintf(out, ROOM, "%.*s%s%s", (int)(at - text), text, with != NULL ? with : "",
-                   at + (what != NULL ? strlen(what) : 0));
+    int len = snprintf(out, ROOM, "%.*s%s%s", (int)(at - text), text, with != NULL ? with : "",
+                       at + (what != NULL ? strlen(what) : 0));
+    ck_assert_int_lt(len, ROOM);
 }
 
 /* Signed with the service's own key, whatever the header says; freed with otok_string_free(). */
@@ -43,8 +44,7 @@ static char *sign_by_hand(const test_fixture *f, const char *header_rest, const 
     const otok_signing_key *key = otok_keyring_signing(f->keyring);
     (void)snprintf(header, sizeof header, header_rest, key->kid);
     otok_buf_init(&jwt, NULL, 0);
-    test_assert_code(OTOK_OK,
-                     otok_jws_sign_pkey(key->pkey, otok_str_of(header), otok_str_of(payload), &jwt, NULL));
+    test_assert_code(OTOK_OK, otok_jws_sign_pkey(key->pkey, otok_str_of(header), otok_str_of(payload), &jwt, NULL));
     char *text = otok_strndup(jwt.data, jwt.len);
     otok_buf_free(&jwt);
     return text;
@@ -225,10 +225,8 @@ START_TEST(of_threads_with_one_proof_one_is_served)
     ck_assert_ptr_nonnull(r);
     test_call_begin(&r->call, true);
     for (size_t n = 0; n < ROUNDS; n++) {
-        const test_proof proof = {.method = "GET",
-                                  .uri = TEST_USERINFO_URI,
-                                  .iat_us = r->call.f->now_us,
-                                  .access_token = r->call.token};
+        const test_proof proof = {
+            .method = "GET", .uri = TEST_USERINFO_URI, .iat_us = r->call.f->now_us, .access_token = r->call.token};
         r->proofs[n] = test_prove_call(&r->call.prover, &proof);
     }
     test_threads(THREADS, use_each, r);

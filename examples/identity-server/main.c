@@ -19,7 +19,7 @@
 enum { MOST_THREADS = 64, SWEEP_EVERY_S = 60, SWEEP_FOR_US = 500000, SECOND_US = 1000000 };
 
 struct options {
-    const char *listen, *issuer, *data, *directory, *certificate, *key;
+    const char *listen, *issuer, *data, *store, *directory, *certificate, *key;
     unsigned threads;
     bool behind_proxy;
 };
@@ -35,17 +35,20 @@ int64_t now_us(void)
 
 static void print_help(void)
 {
-    puts("identity-server: a small OpenID provider with offline sessions\n"
-         "\n"
-         "  --listen ADDRESS:PORT   where it answers (127.0.0.1:8080); port 0: any that is free\n"
-         "  --issuer URL            how it is called (http://localhost:PORT); https for everybody but this machine\n"
-         "  --data DIR              what it keeps: sessions and keys (./identity-server-data)\n"
-         "  --directory FILE        users, clients and scopes (demo.json, beside its sources)\n"
-         "  --tls-cert FILE         PEM: its certificate, and those between it and the root\n"
-         "  --tls-key FILE          PEM: the key of that\n"
-         "  --threads N             how many answer (4)\n"
-         "  --behind-proxy          requests come through a proxy, which says in X-Forwarded-For from where\n"
-         "  --help                  this");
+    puts(
+        "identity-server: a small OpenID provider with offline sessions\n"
+        "\n"
+        "  --listen ADDRESS:PORT   where it answers (127.0.0.1:8080); port 0: any that is free\n"
+        "  --issuer URL            how it is called (http://localhost:PORT); https for everybody but this machine\n"
+        "  --data DIR              what it keeps: sessions and keys (./identity-server-data)\n"
+        "  --store postgres:CONN   sessions are there instead, shared by servers that have the same --data, or copies\n"
+        "                          of it; the schema is made by: offlinetok migrate\n"
+        "  --directory FILE        users, clients and scopes (demo.json, beside its sources)\n"
+        "  --tls-cert FILE         PEM: its certificate, and those between it and the root\n"
+        "  --tls-key FILE          PEM: the key of that\n"
+        "  --threads N             how many answer (4)\n"
+        "  --behind-proxy          requests come through a proxy, which says in X-Forwarded-For from where\n"
+        "  --help                  this");
 }
 
 /* An issuer is an origin, as browsers write it: pages and cookies of this server are for the whole of it. */
@@ -71,6 +74,8 @@ static const char *mistake_in(const struct options *o)
         return "--issuer: http:// or https://, a host in lower case, and no path";
     if ((o->certificate == NULL) != (o->key == NULL))
         return "--tls-cert and --tls-key go together";
+    if (o->store != NULL && !storage_is_known(o->store))
+        return "--store: postgres: and a connection string";
     if (o->threads == 0)
         return "--threads: 1 to 64";
     return NULL;
@@ -80,11 +85,17 @@ static const char *mistake_in(const struct options *o)
 static int read_options(int argc, char **argv, struct options *o)
 {
     static const struct option known[] = {
-        {"listen", required_argument, NULL, 'l'},   {"issuer", required_argument, NULL, 'i'},
-        {"data", required_argument, NULL, 'd'},     {"directory", required_argument, NULL, 'u'},
-        {"tls-cert", required_argument, NULL, 'c'}, {"tls-key", required_argument, NULL, 'k'},
-        {"threads", required_argument, NULL, 't'},  {"behind-proxy", no_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},
+        {"issuer", required_argument, NULL, 'i'},
+        {"data", required_argument, NULL, 'd'},
+        {"directory", required_argument, NULL, 'u'},
+        {"tls-cert", required_argument, NULL, 'c'},
+        {"tls-key", required_argument, NULL, 'k'},
+        {"threads", required_argument, NULL, 't'},
+        {"behind-proxy", no_argument, NULL, 'p'},
+        {"store", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int found;
     while ((found = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -97,6 +108,9 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         case 'd':
             o->data = optarg;
+            break;
+        case 's':
+            o->store = optarg;
             break;
         case 'u':
             o->directory = optarg;
@@ -139,8 +153,10 @@ static char *path_in(const char *folder, const char *name)
     return NULL;
 }
 
-static bool open_service(server *s, const char *folder)
+static bool open_service(server *s, const char *folder, const char *name)
 {
+    otok_store *store;
+    otok_keyring *keyring;
     otok_policy policy;
     otok_callbacks callbacks;
     otok_config config;
@@ -154,17 +170,21 @@ static bool open_service(server *s, const char *folder)
     callbacks_set(&callbacks);
     otok_config_init(&config, sizeof config);
     config.issuer = s->issuer;
-    config.directory = folder;
+    config.directory = name == NULL ? folder : NULL;
     config.policy = &policy;
     config.callbacks = &callbacks;
     config.user = s;
-    if (otok_service_open(&config, NULL, NULL, &s->service, &err) == OTOK_OK)
-        return true;
-    fprintf(stderr, "identity-server: %s: %s: %s\n", folder, otok_error_name(err.code), err.message);
-    return false;
+    int rc = storage_open(name, folder, &store, &keyring, &err);
+    if (rc == OTOK_OK)
+        rc = otok_service_open(&config, store, keyring, &s->service, &err);
+    otok_keyring_free(keyring);
+    otok_store_close(store); /* the service has references of its own */
+    if (rc != OTOK_OK)
+        fprintf(stderr, "identity-server: %s: %s: %s\n", folder, otok_error_name(err.code), err.message);
+    return rc == OTOK_OK;
 }
 
-static bool open_data(server *s, const char *data)
+static bool open_data(server *s, const char *data, const char *store)
 {
     char *key = path_in(data, "seal.key"), *sessions = path_in(data, "sessions");
     bool is_open = key != NULL && sessions != NULL;
@@ -172,7 +192,7 @@ static bool open_data(server *s, const char *data)
         fprintf(stderr, "identity-server: %s: %s\n", data, strerror(errno));
         is_open = false;
     }
-    is_open = is_open && (s->seal = seal_open(key)) != NULL && open_service(s, sessions);
+    is_open = is_open && (s->seal = seal_open(key)) != NULL && open_service(s, sessions, store);
     free(key);
     free(sessions);
     return is_open;
@@ -184,7 +204,7 @@ static bool server_open(server *s, const struct options *o)
     s->directory = directory_load(o->directory);
     s->activity = activity_new();
     s->devices = devices_new();
-    if (s->directory == NULL || s->activity == NULL || s->devices == NULL || !open_data(s, o->data))
+    if (s->directory == NULL || s->activity == NULL || s->devices == NULL || !open_data(s, o->data, o->store))
         return false;
     s->notices = notices_start(s);
     return s->notices != NULL;

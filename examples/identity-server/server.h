@@ -3,6 +3,7 @@
  *
  *     main.c       options, start, stop, and what is done every second
  *     directory.c  users, clients and scopes; directory_read.c: from a JSON file; password.c: what they know
+ *     storage.c    where sessions are kept
  *     callbacks.c  what the library asks and tells this host: policies, veto, claims, events
  *     http.c       requests, on libmicrohttpd; answer.c the answers, guard.c who may come and post, listen.c the socket
  *     routes.c     every address, who may come there, and who answers
@@ -145,6 +146,16 @@ unsigned char *base64url_decode(const char *in, size_t n, size_t *len);
 char *random_name(void);
 char *sha256_name(const char *plain);
 bool same_text(const char *a, const char *b); /* in a time that does not tell where they differ; NULL is like nothing */
+
+/* --------------------------------------------------------------------------------------------------------- storage.c */
+
+bool storage_is_known(const char *name);
+
+/*
+ * The store of that name, "postgres:" and a connection string, and the keyring in `folder`, made when there is none.  NULL: neither,
+ * for the library opens what it has in a folder by itself.
+ */
+int storage_open(const char *name, const char *folder, otok_store **store, otok_keyring **keyring, otok_error *err);
 
 /* ------------------------------------------------------------------------------------------------------------ main.c */
 

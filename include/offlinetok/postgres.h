@@ -29,8 +29,7 @@ typedef struct otok_postgres_options {
     uint32_t connections; /* at once, at most; default 8.  Opened when they are needed */
     uint32_t unused;      /* 0 */
     int64_t wait_ms; /* how long a call waits for a free connection, or for a primary; default 5000: then OTOK_E_BUSY */
-    int64_t
-        timeout_ms; /* how long it waits for an answer; default 10000: then OTOK_E_BUSY, a commit OTOK_E_UNCERTAIN */
+    int64_t timeout_ms; /* and for an answer; default 10000: then OTOK_E_BUSY, of a commit OTOK_E_UNCERTAIN */
 } otok_postgres_options;
 
 void otok_postgres_options_init(otok_postgres_options *options, size_t size);
@@ -44,12 +43,12 @@ int otok_postgres_migrate(const char *conninfo, const otok_postgres_options *opt
 
 /*
  * Opens a store.  `conninfo` is libpq's connection string, with TLS and hosts as it has them; several hosts survive a failover
- * (target_session_attrs=read-write is the default here, connect_timeout=3 too).  `options` may be NULL.  A child of fork
- * opens its own.
+ * (target_session_attrs=read-write and connect_timeout=3 are defaults here).  `options` may be NULL.  A child of fork opens its own:
+ * what it inherited is OTOK_E_STATE, and may be closed.
  *
- * OTOK_E_FORMAT: the schema is not there, or of another version: see otok_postgres_migrate().  OTOK_E_POLICY: synchronous_commit is off,
- * or local where the server has synchronous standbys.  OTOK_E_PERMISSION; OTOK_E_INVALID; OTOK_E_BUSY: no primary can be reached.  Since
- * 0.1.
+ * OTOK_E_INVALID; OTOK_E_FORMAT: the schema is not there, or of another version, see otok_postgres_migrate(); OTOK_E_POLICY:
+ * synchronous_commit is off, or local where the server has synchronous standbys; OTOK_E_PERMISSION; OTOK_E_BUSY: no primary can be
+ * reached; OTOK_E_IO, OTOK_E_NOMEM.  Since 0.1.
  */
 int otok_store_open_postgres(const char *conninfo, const otok_postgres_options *options, otok_store **out,
                              otok_error *err);

@@ -3,7 +3,7 @@
  *
  * A proof is checked from what is cheap to what is not, the signature last.  What is wrong is named, and never shown.
  *
- * Replay is known within this process only, for as long as a proof could be good.  Processes that share a realm are covered by the
+ * Replay is known within this service only, for as long as a proof could be good.  Others that share the realm are covered by the
  * nonce (policy.dpop_nonce): a proof is then good for two minutes at most, whatever the clock of the client says.
  *
  * SPDX-License-Identifier: MIT

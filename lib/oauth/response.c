@@ -199,6 +199,15 @@ int otok_response_of_error(const otok_error *error, const char *nonce, otok_http
     return otok_response_refuse(&refusal, error, nonce, out, err);
 }
 
+/* The host may show a stranger's text in it, which must not make two lines of one in a log. */
+static void drop_controls(char *message)
+{
+    for (; *message != '\0'; message++) {
+        if ((uint8_t)*message < 0x20 || *message == 0x7f)
+            *message = '?';
+    }
+}
+
 int otok_endpoint_refuse(int code, const char *description, otok_http_response **out, otok_error *err)
 {
     if (out == NULL)
@@ -211,6 +220,7 @@ int otok_endpoint_refuse(int code, const char *description, otok_http_response *
     otok_error reason;
     const char *message = description != NULL && description[0] != '\0' ? description : otok_error_name(code);
     (void)otok_fail(&reason, code, "%.*s", (int)otok_text_cut(message, strlen(message), OTOK_DESCRIPTION_MAX), message);
+    drop_controls(reason.message);
     const otok_refusal refusal = {
         .status = otok_error_http(code), .name = otok_error_oauth(code), .description = description};
     return otok_response_refuse(&refusal, &reason, NULL, out, err);

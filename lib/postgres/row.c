@@ -118,7 +118,8 @@ void otok_pg_add_array(otok_pg_parameters *p, const void *items, size_t n, size_
 
 size_t otok_pg_record_room(const otok_record *record)
 {
-    return 4 * INT64_SIZE + otok_pg_array_size(record->nkeys, KEY_SIZE) + otok_pg_array_size(record->nlinks, ID_SIZE);
+    return 4 * sizeof(int64_t) + otok_pg_array_size(record->nkeys, KEY_SIZE) +
+           otok_pg_array_size(record->nlinks, ID_SIZE);
 }
 
 static otok_index_key key_at(const otok_record *record, size_t i)

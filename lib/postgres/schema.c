@@ -74,7 +74,7 @@ static int read_version(PGconn *pg, const char *schema, int64_t deadline_us, int
     *version = 0;
     int rc = run(pg, "SELECT version FROM %1.meta", schema, deadline_us, &result, err);
     if (rc == OTOK_OK && PQntuples(result) == 1)
-        *version = atoi(PQgetvalue(result, 0, 0));
+        *version = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
     return rc;
 }

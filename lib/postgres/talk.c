@@ -15,12 +15,12 @@
 
 int otok_pg_fail(otok_error *err, int code, const char *format, ...)
 {
-    char message[sizeof err->message];
+    otok_error own;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(message, sizeof message, format, arguments);
+    (void)vsnprintf(own.message, sizeof own.message, format, arguments);
     va_end(arguments);
-    return otok_error_set(err, code, 0, message);
+    return otok_error_set(err, code, 0, own.message);
 }
 
 int64_t otok_pg_clock_us(void)
@@ -107,8 +107,8 @@ static size_t fill(char *out, const char *text, const char *const *values)
         bool is_place = text[0] == '%' && text[1] >= '1' && text[1] <= '9';
         const char *piece = is_place ? values[text[1] - '1'] : text;
         size_t n = is_place ? strlen(piece) : 1;
-        if (out != NULL)
-            memcpy(out + len, piece, n);
+        for (size_t i = 0; out != NULL && i < n; i++)
+            out[len + i] = piece[i];
         len += n;
         text += is_place;
     }

@@ -89,7 +89,8 @@ static void add_put(otok_pg_parameters *p, const otok_write *write)
 static bool begin_parameters(otok_pg_parameters *p, const otok_write *write)
 {
     bool whole = write->op == OTOK_WRITE_INSERT || write->op == OTOK_WRITE_PUT;
-    size_t size = 3 * sizeof(int64_t) + (whole ? otok_pg_record_room(write->record) + 6 * ID_SIZE : 0);
+    size_t size =
+        3 * sizeof(int64_t) + (whole ? otok_pg_record_room(write->record) + OTOK_PG_COLUMNS * sizeof(otok_id) : 0);
     if (!otok_pg_parameters_begin(p, size))
         return false;
     if (write->op == OTOK_WRITE_INSERT)
@@ -129,7 +130,7 @@ static int by_id(const void *a, const void *b)
  */
 static int send_group(otok_pg_connection *connection, const otok_group *group, otok_error *err)
 {
-    const otok_write *sorted[OTOK_MAX_GROUP_WRITES];
+    const otok_write *sorted[OTOK_MAX_GROUP_WRITES] = {NULL};
     int rc = OTOK_OK;
     for (size_t i = 0; i < group->n; i++)
         sorted[i] = &group->writes[i];

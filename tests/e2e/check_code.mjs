@@ -205,17 +205,17 @@ scenario(
     'one login for all: no page with prompt=none once all is allowed, and another login when it is asked for',
     async () => {
         const robot = new Robot();
-        const first = await logIn(stack, 'pocket-notes', { robot, scope: 'openid profile' });
-        const silent = await logIn(stack, 'pocket-notes', { robot, scope: 'openid profile', prompt: 'none' });
+        const first = await logIn(stack, 'photo-album', { robot, scope: 'openid profile' });
+        const silent = await logIn(stack, 'photo-album', { robot, scope: 'openid profile', prompt: 'none' });
         assert.equal(silent.tokens.claims().auth_time, first.tokens.claims().auth_time);
         assert.equal(silent.tokens.claims().sid, first.tokens.claims().sid);
-        const { url } = await authorize(stack, 'pocket-notes', { robot, scope: 'openid email', prompt: 'none' });
+        const { url } = await authorize(stack, 'photo-album', { robot, scope: 'openid email', prompt: 'none' });
         assert.equal(url.searchParams.get('error'), 'consent_required', 'email was not allowed yet');
-        const config = await discover(stack, 'pocket-notes');
+        const config = await discover(stack, 'photo-album');
         for (const asks of [{ prompt: 'login' }, { max_age: '0' }]) {
             const page = await robot.open(
                 openid.buildAuthorizationUrl(config, {
-                    redirect_uri: redirectOf(stack, 'pocket-notes'),
+                    redirect_uri: redirectOf(stack, 'photo-album'),
                     scope: 'openid profile',
                     code_challenge: 'x'.repeat(43),
                     code_challenge_method: 'S256',

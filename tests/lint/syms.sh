@@ -1,23 +1,27 @@
 #!/bin/bash
-# Compares the four places where a public function is known (B3, B5): the headers, lib/offlinetok.syms, the shared
-# library, and the NAME sections of the man pages.
+# Compares the four places where a public function is known (B3, B5): the headers, lib/NAME.syms, the shared
+# library, and the NAME sections of the man pages. NAME is offlinetok, or offlinetok-postgres with a header of its own.
 #
-#   syms.sh check LIBRARY   exit status 1 and a line for each difference
-#   syms.sh new             functions of the headers that the list lacks; a reviewer chooses the version they came in
+#   syms.sh check LIBRARY [NAME]   exit status 1 and a line for each difference
+#   syms.sh new [NAME]             functions of the headers that the list lacks; a reviewer chooses the version they came in
 set -u
 
-list=lib/offlinetok.syms
+name=${3:-offlinetok}
+[ "$1" = check ] || name=${2:-offlinetok}
+list=lib/$name.syms
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # The compiler lists the prototypes itself: "/* file:line:NC */ extern int otok_issue (...);"
 for header in include/offlinetok/*.h; do
-    [ "$header" = include/offlinetok/postgres.h ] && continue # a library, and a list, of its own
+    [ "$name" = offlinetok ] && [ "$header" = include/offlinetok/postgres.h ] && continue
     echo "#include <${header#include/}>"
 done >"$work/all.c"
 gcc -Iinclude -fsyntax-only -aux-info "$work/prototypes" "$work/all.c" || exit 1
-sed -nE 's|^/\* include/offlinetok/.*[ *](otok_[a-z0-9_]+) \(.*|\1|p' "$work/prototypes" | sort -u >"$work/declared"
-sed -nE 's/^(otok_[a-z0-9_]+) .*/\1/p' $list | sort -u >"$work/listed"
+headers='[a-z]*'
+[ "$name" = offlinetok ] || headers=postgres
+sed -nE "s|^/\\* include/offlinetok/$headers\\.h.*[ *](otok_[a-z0-9_]+) \\(.*|\\1|p" "$work/prototypes" | sort -u >"$work/declared"
+sed -nE 's/^(otok_[a-z0-9_]+) .*/\1/p' "$list" | sort -u >"$work/listed"
 
 if [ "$1" = new ]; then
     comm -23 "$work/declared" "$work/listed"
@@ -35,9 +39,9 @@ differ() {
 }
 
 # Every line is "name OFFLINETOK_x.y", in order, no name twice, no version from the future.
-grep -vnE '^(#.*|otok_[a-z0-9_]+ OFFLINETOK_[0-9]+\.[0-9]+)$' $list && errors=1
-grep -E '^otok_' $list | LC_ALL=C sort -c -k1,1 -u || errors=1
-newest=$(sed -nE 's/.* OFFLINETOK_//p' $list | sort -V | tail -n 1)
+grep -vnE '^(#.*|otok_[a-z0-9_]+ OFFLINETOK_[0-9]+\.[0-9]+)$' "$list" && errors=1
+grep -E '^otok_' "$list" | LC_ALL=C sort -c -k1,1 -u || errors=1
+newest=$(sed -nE 's/.* OFFLINETOK_//p' "$list" | sort -V | tail -n 1)
 if [ "$(printf '%s\n' "${newest:-0}" "$VERSION" | sort -V | tail -n 1)" != "$VERSION" ]; then
     echo "$list: OFFLINETOK_$newest is later than $VERSION"
     errors=1

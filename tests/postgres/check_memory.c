@@ -12,6 +12,13 @@
 
 #include "support/oom_allocators.h"
 
+/* Signing has its allocations, and its own tests. */
+static void sign_nothing(oom_stage *s)
+{
+    s->f->policy.access_token = OTOK_OFF;
+    test_reopen_service(s->f);
+}
+
 static int call_issue(oom_stage *s)
 {
     otok_grant grant = test_grant("alice", "phone", "offline_access");
@@ -72,8 +79,8 @@ static void store_works(oom_stage *s)
 }
 
 static const oom_scenario scenarios[] = {
-    {"issue", oom_prepare_nothing, call_issue, issue_is_whole, .done = OTOK_OK},
-    {"refresh", oom_hold_for_a_minute, call_refresh, refresh_is_whole, .done = OTOK_OK},
+    {"issue", oom_prepare_nothing, call_issue, issue_is_whole, .done = OTOK_OK, .open = sign_nothing},
+    {"refresh", oom_hold_for_a_minute, call_refresh, refresh_is_whole, .done = OTOK_OK, .open = sign_nothing},
     {"revoke", oom_hold_fresh, call_revoke, revoked_is_gone, .done = OTOK_OK},
     {"get", oom_hold_fresh, call_get, session_is_whole, .done = OTOK_OK},
     {"migrate and open", oom_new_directory, call_open, store_works, .done = OTOK_OK},

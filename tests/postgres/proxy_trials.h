@@ -48,11 +48,13 @@ void proxy_bench_close(proxy_bench *bench);
 /* Does one; false: it is told in the tally. */
 bool proxy_try(proxy_bench *bench, const proxy_trial *trial, proxy_tally *tally);
 
-/*
- * Every message of an operation, or every `step`th beginning with `first`, both ways, whatever can be done to it.  False as above;
- * goes on to the end all the same.
- */
-bool proxy_try_all(proxy_bench *bench, proxy_operation operation, bool cold, size_t first, size_t step,
+/* Which messages: every `step`th beginning with `first`, and every `hold_step`th of those also delayed, which takes its time. */
+typedef struct proxy_choice {
+    size_t first, step, hold_step;
+} proxy_choice;
+
+/* Both ways, whatever can be done to a message.  False as above; goes on to the end all the same. */
+bool proxy_try_all(proxy_bench *bench, proxy_operation operation, bool cold, const proxy_choice *choice,
                    proxy_tally *tally);
 
 const char *proxy_operation_name(proxy_operation operation);
