@@ -407,7 +407,7 @@ PG_TESTS     = $(PG_TEST_SRC:%.c=$(BUILD)/%)
 PG_LONG      = $(PG_LONG_SRC:%.c=$(BUILD)/%)
 PG_PARTS     = $(PG_INSTEAD) $(filter-out $(patsubst %.c,$(OBJ)/%.o,$(PG_TEST_SRC) $(PG_LONG_SRC)) $(PG_INSTEAD),$(patsubst %.c,$(OBJ)/%.o,$(sort \
                $(wildcard tests/postgres/*.c)))) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
-PG_SAME_SRC  = store/check_conform $(addprefix check_,races revoke_races cap_races consent_races once_races adoption_races \
+PG_SAME_SRC  = $(addprefix check_,races revoke_races cap_races consent_races once_races adoption_races \
                adoption endpoint_token_trouble introspect_ends issue keys_live logout mistakes_nodes once_issue outbox outbox_full \
                refresh_rotation revoke_matching sweep sweep_meets tampering transfer transfer_sessions) \
                fault/check_linear fault/check_crash
@@ -436,8 +436,9 @@ check-postgres: $(packages_first) $(PG_TESTS) $(PG_SAME) $(PG_CRASH) ## everythi
 	@$(PG_RUN) env $(RUN) $(BUILD)/postgres.list
 
 ROUNDS = 100
-check-failover: $(packages_first) $(BUILD)/tests/postgres/failover ## primaries killed and standbys promoted under load (ROUNDS=100)
-	@$(PG_RUN) $< $(ROUNDS)
+check-failover: $(packages_first) $(BUILD)/tests/postgres/failover $(BUILD)/tests/postgres/proxy_run ## primaries killed under load, messages spoiled (ROUNDS=100)
+	@$(PG_RUN) $(BUILD)/tests/postgres/failover $(ROUNDS)
+	@$(PG_RUN) $(BUILD)/tests/postgres/proxy_run $(ROUNDS)
 
 bench-postgres: $(packages_first) $(BUILD)/tests/postgres/bench ## refreshes a second on PostgreSQL, beside pgbench
 	@$(PG_RUN) $<

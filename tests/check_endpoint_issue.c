@@ -148,6 +148,12 @@ START_TEST(grant_without_a_refresh_token_has_none)
     test_expect_text(cnf, "jkt", s.prover.jkt);
     cJSON_Delete(cnf);
     cJSON_Delete(json);
+    s.grant.size = offsetof(otok_grant, refresh_token); /* of an older header, which has no such switch */
+    prove_by(&s, &s.prover, NULL);
+    json = answer(&s);
+    ck_assert_uint_eq(strlen(text_of(json, "refresh_token")), OTOK_TOKEN_CHARS);
+    cJSON_Delete(json);
+    s.grant.size = sizeof s.grant;
     s.f->policy.access_token = OTOK_OFF;
     test_reopen_service(s.f);
     prove_by(&s, &s.prover, NULL);

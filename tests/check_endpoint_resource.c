@@ -395,6 +395,19 @@ START_TEST(mistakes_of_the_host_are_no_bad_requests)
 }
 END_TEST
 
+/* B2: a host compiled with the header before it has no such member: what lies there is no token. */
+START_TEST(older_header_has_no_token)
+{
+    test_call s;
+    test_call_begin(&s, false);
+    s.request.size = offsetof(otok_http_request, authorization);
+    test_call_expect(&s, 401, NULL, OTOK_E_TOKEN_INVALID);
+    s.request.size = sizeof s.request;
+    test_call_is_good(&s);
+    test_call_end(&s);
+}
+END_TEST
+
 /* B2: no answer where the call itself is wrong. */
 START_TEST(wrong_calls_have_no_answer)
 {
@@ -453,6 +466,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, trouble_is_never_a_bad_token);
     tcase_add_test(tcase, challenge_is_that_of_the_scheme);
     tcase_add_test(tcase, mistakes_of_the_host_are_no_bad_requests);
+    tcase_add_test(tcase, older_header_has_no_token);
     tcase_add_test(tcase, wrong_calls_have_no_answer);
     tcase_add_test(tcase, nothing_is_written);
 }

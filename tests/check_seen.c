@@ -346,6 +346,22 @@ START_TEST(client_that_floods_leaves_as_much_as_it_takes)
 }
 END_TEST
 
+/* P3: users of one client can take its share together: then its other users are refused too, and no other client's. */
+START_TEST(users_who_flood_take_the_share_of_their_client)
+{
+    otok_seen *seen = new_seen(PLACES);
+    uint32_t n = 0;
+    for (uint64_t user = 0; user < 200; user++)
+        n += flood(seen, 1000 + user, 1, n, 0);
+    ck_assert_uint_ge(n, CLIENT_MOST);
+    ck_assert_uint_le(n, CLIENT_MOST + 1);
+    ck_assert_int_eq(add_of(seen, &(otok_seen_by){5000, 1}, n, MINUTE_US, 0), OTOK_SEEN_FULL);
+    ck_assert_int_eq(add_of(seen, &(otok_seen_by){5000, 2}, n, MINUTE_US, 0), OTOK_SEEN_NEW);
+    ck_assert_int_eq(add_of(seen, &(otok_seen_by){1000, 2}, n + 1, MINUTE_US, 0), OTOK_SEEN_FULL);
+    otok_seen_free(seen);
+}
+END_TEST
+
 /* P3: with hundreds who flood from accounts and clients of their own, who holds nothing still finds a place. */
 START_TEST(newcomer_finds_a_place_whoever_floods)
 {
@@ -400,6 +416,7 @@ static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, user_who_floods_refuses_himself_only);
     tcase_add_test(tcase, client_that_floods_leaves_as_much_as_it_takes);
+    tcase_add_test(tcase, users_who_flood_take_the_share_of_their_client);
     tcase_add_test(tcase, newcomer_finds_a_place_whoever_floods);
     tcase_add_test(tcase, shares_are_given_back_exactly);
     tcase_add_test(tcase, share_is_not_held_by_a_clock_that_ran_ahead);

@@ -107,6 +107,9 @@ bool otok_text_is_clean(const void *text, size_t len);
 /* Strict UTF-8 in which any character may stand but NUL. */
 bool otok_text_is_utf8(const void *text, size_t len);
 
+/* Of ASCII; other bytes are themselves, whatever the locale. */
+char otok_lower(char c);
+
 /* The longest prefix of at most `bound` bytes that does not cut a character in two. */
 size_t otok_text_cut(const void *text, size_t len, size_t bound);
 

@@ -7,8 +7,8 @@
  *
  * Each takes room of its user's share and of its client's.  A user may hold a 256th of what is free, a client as much as is free: so
  * one user never has more than a 257th of all, and one client half; a thousand users who flood leave a fiftieth to the others, three
- * clients an eighth.  What each holds is counted by a keyed hash in two rows of numbers, and is the lesser of the two: who meets one
- * flooder in both, one in 2^32, shares his lot.
+ * clients an eighth; and two hundred users of one client take all of its share.  What each holds is counted by a keyed hash in two
+ * rows of numbers, and is the lesser of the two: who meets one flooder in both, one in 2^32, shares his lot.
  *
  * Clocks jump.  What was let go while the clock ran ahead may be good again when it is set right, and no one knows then whether it was
  * seen: that is said.  Of times up to `gone_us` something may have been let go because it was over, and in the span `far` because it

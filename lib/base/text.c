@@ -102,3 +102,8 @@ int otok_choices_check(const otok_choice_rule *rules, size_t n, int code, otok_e
     }
     return OTOK_OK;
 }
+
+char otok_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}

@@ -56,7 +56,8 @@ void otok_proof_free(otok_proof *proof);
 
 /*
  * Time, nonce, replay: to be called once MAC and client are good, so that strangers fill no memory; what it takes is the owner's.
- * OTOK_E_DPOP_PROOF; OTOK_E_DPOP_NONCE; OTOK_E_BUSY: the owner has used too many at once, or it cannot be known whether this one was.
+ * OTOK_E_DPOP_PROOF; OTOK_E_DPOP_NONCE; OTOK_E_BUSY: the owner, or his client, has used too many at once, or it cannot be known
+ * whether this one was.
  */
 int otok_proof_use(otok_service *service, otok_proof *proof, const otok_owner *owner, const otok_rules *rules,
                    int64_t now_us, otok_error *err);

@@ -16,16 +16,11 @@ void otok_http_request_init(otok_http_request *request, size_t size)
 
 /* ---------------------------------------------------------------------------------------------------- content type */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* Whether the text begins with `word`, which is lower case; without the locale, in which an I may be another letter. */
 static bool begins_with(const char *text, size_t len, const char *word)
 {
     size_t i = 0;
-    while (i < len && word[i] != '\0' && lower(text[i]) == word[i])
+    while (i < len && word[i] != '\0' && otok_lower(text[i]) == word[i])
         i++;
     return word[i] == '\0';
 }
@@ -45,7 +40,8 @@ static void skip_space(const char **at)
 static otok_str read_token(const char **at)
 {
     const char *start = *at;
-    while (**at != '\0' && ((lower(**at) >= 'a' && lower(**at) <= 'z') || strchr("0123456789!#$%&'*+-.^_`|~", **at)))
+    while (**at != '\0' &&
+           ((otok_lower(**at) >= 'a' && otok_lower(**at) <= 'z') || strchr("0123456789!#$%&'*+-.^_`|~", **at)))
         (*at)++;
     return (otok_str){start, (size_t)(*at - start)};
 }

@@ -26,15 +26,10 @@ struct call {
 
 /* ---------------------------------------------------------------------------------------------------- credentials */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* The value behind a scheme, whose name is in any case (RFC 9110 section 11.1), and its spaces; NULL when it is another one. */
 static const char *behind_scheme(const char *text, const char *scheme)
 {
-    while (*scheme != '\0' && lower(*text) == *scheme) {
+    while (*scheme != '\0' && otok_lower(*text) == *scheme) {
         text++;
         scheme++;
     }

@@ -29,16 +29,10 @@ static bool is_one_of(char c, const char *set)
     return c != '\0' && strchr(set, c) != NULL;
 }
 
-/* As in ASCII, whatever the locale. */
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static int hex_value(char c)
 {
     static const char digits[] = "0123456789abcdef";
-    const char *at = c != '\0' ? strchr(digits, lower(c)) : NULL;
+    const char *at = c != '\0' ? strchr(digits, otok_lower(c)) : NULL;
     return at != NULL ? (int)(at - digits) : -1;
 }
 
@@ -57,7 +51,7 @@ static bool read_escape(uri *out, bool in_host)
     out->rest += 3;
     char c = (char)(high * HEX + low);
     if (is_one_of(c, UNRESERVED)) {
-        put(out, in_host ? lower(c) : c);
+        put(out, in_host ? otok_lower(c) : c);
         return true;
     }
     put(out, '%');
@@ -75,7 +69,7 @@ static bool read_text(uri *out, const char *set, bool in_host)
                 return false;
             continue;
         }
-        put(out, in_host ? lower(c) : c);
+        put(out, in_host ? otok_lower(c) : c);
         out->rest++;
     }
     return true;
@@ -85,7 +79,7 @@ static bool read_scheme(uri *out, const char *scheme)
 {
     size_t len = strlen(scheme);
     for (size_t i = 0; i < len; i++) {
-        if (lower(out->rest[i]) != scheme[i])
+        if (otok_lower(out->rest[i]) != scheme[i])
             return false;
     }
     memcpy(out->text, scheme, len);
@@ -99,7 +93,7 @@ static bool read_address(uri *out)
 {
     size_t start = out->len;
     do {
-        put(out, lower(*out->rest++));
+        put(out, otok_lower(*out->rest++));
     } while (hex_value(*out->rest) >= 0 || is_one_of(*out->rest, ":."));
     if (*out->rest != ']' || out->len == start + 1)
         return false;

@@ -62,17 +62,6 @@ int otok_pg_connect(const char *conninfo, PGconn **out, otok_error *err)
     return rc;
 }
 
-static int prepare_all(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err)
-{
-    int rc = OTOK_OK;
-    for (otok_pg_statement i = OTOK_PG_INSERT; rc == OTOK_OK && i < OTOK_PG_ALWAYS; i++) {
-        PGresult *result;
-        bool lost;
-        rc = otok_pg_run(store, connection, i, NULL, deadline_us, &result, &lost, err);
-    }
-    return rc;
-}
-
 static void close_connection(otok_pg_connection *connection)
 {
     PQfinish(connection->pg);
@@ -90,7 +79,7 @@ static int open_connection(otok_pg *store, otok_pg_connection *connection, otok_
     int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
     rc = otok_pg_check_server(connection->pg, store->schema, deadline_us, err);
     if (rc == OTOK_OK)
-        rc = prepare_all(store, connection, deadline_us, err);
+        rc = otok_pg_prepare_always(store, connection, deadline_us, err);
     if (rc != OTOK_OK)
         close_connection(connection);
     return rc;

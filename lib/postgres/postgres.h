@@ -105,7 +105,10 @@ char *otok_pg_fill(const char *text, const char *const *values);
 /* Runs a text without parameters; its first result, to be cleared, goes to `out`, which may be NULL. */
 int otok_pg_simple(PGconn *pg, const char *text, int64_t deadline_us, PGresult **out, otok_error *err);
 
-/* Runs one statement, outside a pipeline, and gives its only result, to be cleared; without parameters it is prepared only. */
+/* Prepares what is always prepared, in one exchange. */
+int otok_pg_prepare_always(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err);
+
+/* Runs one statement, outside a pipeline, and gives its only result, to be cleared. */
 typedef struct otok_pg_parameters otok_pg_parameters;
 int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement,
                 const otok_pg_parameters *parameters, int64_t deadline_us, PGresult **out, bool *lost, otok_error *err);

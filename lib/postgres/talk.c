@@ -210,21 +210,62 @@ int otok_pg_simple(PGconn *pg, const char *text, int64_t deadline_us, PGresult *
     return rc;
 }
 
-static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, int64_t deadline_us,
-                   bool *lost, otok_error *err)
+static int send_prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, otok_error *err)
 {
     char name[16];
-    PGresult *result = NULL;
     char *text = otok_pg_text(store, statement);
     if (text == NULL)
         return otok_pg_fail(err, OTOK_E_NOMEM, "postgres: no memory for a statement");
     name_of(statement, name);
-    *lost = PQsendPrepare(connection->pg, name, text, 0, NULL) == 0;
-    int rc = *lost ? otok_pg_fail_result(connection->pg, NULL, err)
-                   : receive(connection->pg, deadline_us, &result, lost, err);
+    int sent = PQsendPrepare(connection->pg, name, text, 0, NULL);
     free(text);
+    return sent != 0 ? OTOK_OK : otok_pg_fail_result(connection->pg, NULL, err);
+}
+
+static int prepare(otok_pg *store, otok_pg_connection *connection, otok_pg_statement statement, int64_t deadline_us,
+                   bool *lost, otok_error *err)
+{
+    PGresult *result = NULL;
+    int rc = send_prepare(store, connection, statement, err);
+    *lost = rc != OTOK_OK;
+    if (rc == OTOK_OK)
+        rc = receive(connection->pg, deadline_us, &result, lost, err);
     PQclear(result);
     connection->prepared[statement] = rc == OTOK_OK;
+    return rc;
+}
+
+/* The first failure counts; what is behind it is only skipped. */
+static int receive_sync(PGconn *pg, int64_t deadline_us, otok_error *err)
+{
+    int rc = OTOK_OK;
+    bool synced = false;
+    while (!synced) {
+        PGresult *result;
+        bool good = otok_pg_next(pg, deadline_us, &result);
+        ExecStatusType status = PQresultStatus(result);
+        synced = !good || (result != NULL && status == PGRES_PIPELINE_SYNC);
+        if (rc == OTOK_OK && (!good || (result != NULL && status == PGRES_FATAL_ERROR)))
+            rc = otok_pg_fail_result(pg, good ? result : NULL, err);
+        PQclear(result);
+    }
+    return rc;
+}
+
+int otok_pg_prepare_always(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err)
+{
+    PGconn *pg = connection->pg;
+    int rc = PQenterPipelineMode(pg) != 0 ? OTOK_OK : otok_pg_fail_result(pg, NULL, err);
+    for (otok_pg_statement i = OTOK_PG_INSERT; rc == OTOK_OK && i < OTOK_PG_ALWAYS; i++)
+        rc = send_prepare(store, connection, i, err);
+    if (rc == OTOK_OK && PQpipelineSync(pg) == 0)
+        rc = otok_pg_fail_result(pg, NULL, err);
+    if (rc == OTOK_OK)
+        rc = receive_sync(pg, deadline_us, err);
+    if (rc == OTOK_OK && PQexitPipelineMode(pg) == 0)
+        rc = otok_pg_fail_result(pg, NULL, err);
+    for (otok_pg_statement i = OTOK_PG_INSERT; i < OTOK_PG_ALWAYS; i++)
+        connection->prepared[i] = rc == OTOK_OK;
     return rc;
 }
 
@@ -236,7 +277,7 @@ int otok_pg_run(otok_pg *store, otok_pg_connection *connection, otok_pg_statemen
     *out = NULL;
     *lost = false;
     int rc = connection->prepared[statement] ? OTOK_OK : prepare(store, connection, statement, deadline_us, lost, err);
-    if (rc != OTOK_OK || parameters == NULL)
+    if (rc != OTOK_OK)
         return rc;
     name_of(statement, name);
     if (PQsendQueryPrepared(connection->pg, name, parameters->n, parameters->values, parameters->lengths,

@@ -19,14 +19,9 @@ static const char application[] = "application/";
 /* ------------------------------------------------------------------------------------------------------------- the type */
 
 /* Without the locale, in which an I may be another letter. */
-static char lower(char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
 static bool is_name_char(char c)
 {
-    return (lower(c) >= 'a' && lower(c) <= 'z') || (c != '\0' && strchr("0123456789!#$&-^_.+", c) != NULL);
+    return (otok_lower(c) >= 'a' && otok_lower(c) <= 'z') || (c != '\0' && strchr("0123456789!#$&-^_.+", c) != NULL);
 }
 
 /* A media type, or its subtype alone (RFC 6838 section 4.2). */
@@ -53,7 +48,7 @@ static int check_typ(const char *typ, otok_error *err)
 static const char *subtype_of(const char *typ)
 {
     size_t i = 0;
-    while (application[i] != '\0' && lower(typ[i]) == application[i])
+    while (application[i] != '\0' && otok_lower(typ[i]) == application[i])
         i++;
     return application[i] == '\0' && strchr(typ + i, '/') == NULL ? typ + i : typ;
 }
@@ -63,7 +58,7 @@ static bool is_same_typ(const char *a, const char *b)
 {
     a = subtype_of(a);
     b = subtype_of(b);
-    while (*a != '\0' && lower(*a) == lower(*b)) {
+    while (*a != '\0' && otok_lower(*a) == otok_lower(*b)) {
         a++;
         b++;
     }

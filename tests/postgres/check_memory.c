@@ -67,6 +67,15 @@ static void session_is_whole(oom_stage *s)
     ck_assert_str_eq(s->session->session_id, s->held.session_id);
 }
 
+/* A folder whose schema is made already: making it takes long, and is tried again as a whole. */
+static void make_schema(oom_stage *s)
+{
+    otok_store *store = NULL;
+    oom_new_directory(s);
+    test_assert_code(OTOK_OK, otok_store_open_lmdb(s->path, NULL, &store, NULL));
+    otok_store_close(store);
+}
+
 static int call_open(oom_stage *s)
 {
     return otok_store_open_lmdb(s->path, NULL, &s->store, &s->err);
@@ -83,7 +92,7 @@ static const oom_scenario scenarios[] = {
     {"refresh", oom_hold_for_a_minute, call_refresh, refresh_is_whole, .done = OTOK_OK, .open = sign_nothing},
     {"revoke", oom_hold_fresh, call_revoke, revoked_is_gone, .done = OTOK_OK},
     {"get", oom_hold_fresh, call_get, session_is_whole, .done = OTOK_OK},
-    {"migrate and open", oom_new_directory, call_open, store_works, .done = OTOK_OK},
+    {"open", make_schema, call_open, store_works, .done = OTOK_OK},
 };
 
 START_TEST(every_allocation_may_fail)

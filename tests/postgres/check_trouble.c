@@ -23,7 +23,7 @@ static otok_store *open_with(test_server *server, const char *name, const char *
     otok_error err;
     test_server_begin(server, name);
     server->options.connections = 1;
-    server->options.wait_ms = 300;
+    server->options.wait_ms = 1000;
     test_server_migrate(server);
     int rc = test_server_try(server, more, &store, &err);
     ck_assert_msg(rc == OTOK_OK, "%s: %s", otok_error_name(rc), err.message);
@@ -156,7 +156,7 @@ END_TEST
 START_TEST(a_statement_cut_off_by_the_server_was_not_written)
 {
     test_server server;
-    otok_store *store = open_with(&server, "timeout", "options='-c statement_timeout=200'");
+    otok_store *store = open_with(&server, "timeout", "options='-c statement_timeout=1500'");
     test_assert_code(OTOK_OK, test_raw_insert(store, 1, 10));
     test_lock *lock = test_lock_rows(&server, "SELECT 1 FROM %s.records FOR UPDATE", server.schema);
     test_assert_code(OTOK_E_BUSY, test_raw_head(store, 1, 1));
@@ -172,7 +172,7 @@ START_TEST(a_commit_without_an_answer_in_time_is_in_doubt)
 {
     test_server server;
     otok_store *store = open_with(&server, "silent", "");
-    server.options.timeout_ms = 300;
+    server.options.timeout_ms = 2000;
     reopen(&server, &server.options, &store);
     test_assert_code(OTOK_OK, test_raw_insert(store, 1, 10));
     test_lock *lock = test_lock_rows(&server, "SELECT 1 FROM %s.records FOR UPDATE", server.schema);
@@ -193,7 +193,7 @@ START_TEST(a_read_without_an_answer_in_time_is_busy)
     otok_store *store = open_with(&server, "locked", "");
     otok_error err;
     uint64_t n;
-    server.options.timeout_ms = 300;
+    server.options.timeout_ms = 2000;
     reopen(&server, &server.options, &store);
     test_lock *lock = test_lock_rows(&server, "LOCK TABLE %s.records IN ACCESS EXCLUSIVE MODE", server.schema);
     otok_index_key key = {.index = OTOK_INDEX_REALM};
@@ -220,7 +220,7 @@ START_TEST(a_full_pool_is_busy_and_not_for_ever)
 {
     test_server server;
     crowd c = {.store = open_with(&server, "full", "")};
-    server.options.timeout_ms = 1500;
+    server.options.timeout_ms = 4000;
     reopen(&server, &server.options, &c.store);
     test_assert_code(OTOK_OK, test_raw_insert(c.store, 1, 10));
     test_assert_code(OTOK_OK, test_raw_insert(c.store, 2, 10));

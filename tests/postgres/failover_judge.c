@@ -61,8 +61,7 @@ static bool check_list(failover_node *node, failover_worker *worker, uint32_t su
     request.filter = &filter;
     request.limit = 1000;
     int rc = otok_list(node->service, &request, &page, NULL);
-    bool good = rc == OTOK_OK ? check_page(worker, page)
-                              : failover_wrong(worker, NULL, "a list", rc) == OTOK_OK;
+    bool good = rc == OTOK_OK ? check_page(worker, page) : failover_wrong(worker, NULL, "a list", rc) == OTOK_OK;
     if (good && page->next_cursor != NULL && page->count == request.limit)
         good = failover_wrong(worker, NULL, "more sessions than there can be", OTOK_OK) == OTOK_OK;
     otok_page_free(page);

@@ -23,6 +23,7 @@ typedef struct run {
     const char *primary, *standby;
     char conninfo[CONNINFO];
     otok_keyring *keyring;
+    int64_t promotion_ms; /* what the server itself took, in the last round */
     failover_report *report;
 } run;
 
@@ -147,6 +148,17 @@ static bool judge_all(run *r)
     return good;
 }
 
+static bool kill_and_promote(run *r)
+{
+    struct timespec killed, promoted;
+    bool good = failover_cluster(NULL, 0, "kill", r->primary, NULL);
+    (void)clock_gettime(CLOCK_MONOTONIC, &killed);
+    good = good && failover_cluster(NULL, 0, "promote", r->standby, NULL);
+    (void)clock_gettime(CLOCK_MONOTONIC, &promoted);
+    r->promotion_ms = (promoted.tv_sec - killed.tv_sec) * 1000 + (promoted.tv_nsec - killed.tv_nsec) / 1000000;
+    return good;
+}
+
 /*
  * What was acknowledged before the server knew of its standby is on it too by the time of the kill: every worker has been answered
  * since, and a standby has everything that comes before what it has.
@@ -158,7 +170,7 @@ static bool one_round(run *r)
     if (!let_work(r, BEFORE, "no service before the kill"))
         return false;
     atomic_store(&r->shared->longest_us, 0);
-    if (!failover_cluster(NULL, 0, "kill", r->primary, NULL) || !failover_cluster(NULL, 0, "promote", r->standby, NULL))
+    if (!kill_and_promote(r))
         return fail(r, "the standby was not promoted");
     if (!let_work(r, AFTER, "the library does not resume"))
         return false;
@@ -214,8 +226,9 @@ bool failover_run(const char *primary, const char *other, uint64_t rounds, failo
     while (good && report->rounds < rounds) {
         good = one_round(&r);
         if (good && progress != NULL)
-            (void)fprintf(progress, "round %llu: %lld ms without service\n", (unsigned long long)report->rounds,
-                          (long long)report->without_us[report->rounds - 1] / 1000);
+            (void)fprintf(progress, "round %llu: %lld ms without service, promoted in %lld ms\n",
+                          (unsigned long long)report->rounds, (long long)report->without_us[report->rounds - 1] / 1000,
+                          (long long)r.promotion_ms);
         if (progress != NULL)
             (void)fflush(progress);
     }

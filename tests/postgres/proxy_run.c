@@ -25,11 +25,12 @@ static bool one_round(proxy_bench *bench, uint64_t round, proxy_tally *tally)
 
 static void print(uint64_t rounds, const proxy_tally *tally)
 {
-    printf("ambiguity: %llu rounds, %llu messages spoiled, %llu answers OK, %llu UNCERTAIN (%llu of them done), %llu not "
-           "done, longest %lld ms\n",
-           (unsigned long long)rounds, (unsigned long long)tally->trials, (unsigned long long)tally->ok,
-           (unsigned long long)tally->uncertain, (unsigned long long)tally->happened,
-           (unsigned long long)tally->untried, (long long)tally->longest_ms);
+    printf(
+        "ambiguity: %llu rounds, %llu messages spoiled, %llu answers OK, %llu UNCERTAIN (%llu of them done), %llu not "
+        "done, longest %lld ms\n",
+        (unsigned long long)rounds, (unsigned long long)tally->trials, (unsigned long long)tally->ok,
+        (unsigned long long)tally->uncertain, (unsigned long long)tally->happened, (unsigned long long)tally->untried,
+        (long long)tally->longest_ms);
     if (tally->story[0] != '\0')
         printf("FAILED: %s\n", tally->story);
     (void)fflush(stdout);
@@ -47,7 +48,7 @@ int main(int argc, char **argv)
     while (good && round < rounds) {
         good = one_round(bench, round, &tally);
         round++;
-        if (round % 10 == 0 && round < rounds)
+        if (round < rounds)
             print(round, &tally);
     }
     print(round, &tally);

@@ -48,9 +48,9 @@ void proxy_bench_close(proxy_bench *bench);
 /* Does one; false: it is told in the tally. */
 bool proxy_try(proxy_bench *bench, const proxy_trial *trial, proxy_tally *tally);
 
-/* Which messages: every `step`th beginning with `first`, and every `hold_step`th of those also delayed, which takes its time. */
+/* Which messages: every `step`th beginning with `first` is cut off before and behind it; every `rare_step`th gets all the rest. */
 typedef struct proxy_choice {
-    size_t first, step, hold_step;
+    size_t first, step, rare_step;
 } proxy_choice;
 
 /* Both ways, whatever can be done to a message.  False as above; goes on to the end all the same. */
