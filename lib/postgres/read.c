@@ -82,12 +82,13 @@ static int ask(otok_pg *store, otok_pg_statement statement, const otok_pg_parame
                otok_error *err)
 {
     int64_t deadline_us = otok_pg_clock_us() + store->timeout_us;
+    size_t more = store->nconnections; /* all of them may have been lost */
     int cancel, rc;
     bool lost;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     do
         rc = ask_once(store, statement, p, result, &lost, err);
-    while (rc != OTOK_OK && lost && otok_pg_clock_us() < deadline_us);
+    while (rc != OTOK_OK && lost && more-- > 0 && otok_pg_clock_us() < deadline_us);
     (void)pthread_setcancelstate(cancel, NULL);
     return rc;
 }

@@ -275,11 +275,12 @@ static bool is_untried(const otok_group *groups, size_t n)
 static int commit(otok_pg *store, otok_group *groups, size_t n, otok_error *err)
 {
     int64_t deadline_us = otok_pg_clock_us() + store->wait_us;
+    size_t more = store->nconnections;
     bool lost;
     int rc;
     do
         rc = commit_once(store, groups, n, &lost, err);
-    while (rc == OTOK_OK && lost && is_untried(groups, n) && otok_pg_clock_us() < deadline_us);
+    while (rc == OTOK_OK && lost && is_untried(groups, n) && more-- > 0 && otok_pg_clock_us() < deadline_us);
     return rc;
 }
 
