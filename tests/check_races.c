@@ -213,10 +213,13 @@ END_TEST
 START_TEST(sixty_four_threads_move_the_generation_by_what_was_advanced_and_nobody_is_refused)
 {
     test_fixture *f = test_open(_i);
-    test_stress sum = test_stress_refresh(f, 64, 1.5);
-    ck_assert_msg(sum.refused == 0, "%llu refused, the first with %s", (unsigned long long)sum.refused,
-                  otok_error_name(sum.first_refusal));
-    ck_assert_uint_eq(sum.generation, sum.advanced);
+    test_stress sum = {0};
+    for (double seconds = 1.5; sum.advanced == 0 && seconds < 30; seconds *= 4) { /* longer where a machine is slow */
+        sum = test_stress_refresh(f, 64, seconds);
+        ck_assert_msg(sum.refused == 0, "%llu refused, the first with %s", (unsigned long long)sum.refused,
+                      otok_error_name(sum.first_refusal));
+        ck_assert_uint_eq(sum.generation, sum.advanced);
+    }
     ck_assert_uint_ge(sum.advanced, 1);
     test_close(f);
 }

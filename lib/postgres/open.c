@@ -90,10 +90,8 @@ char *otok_pg_text(const otok_pg *store, otok_pg_statement statement)
 
 static void store_free(otok_pg *store)
 {
-    if (store->connections != NULL && store->pid == getpid()) { /* those of a parent may have waiters, for ever */
-        (void)pthread_cond_destroy(&store->given_back);
+    if (store->connections != NULL && store->pid == getpid()) /* those of a parent may have waiters, for ever */
         (void)pthread_mutex_destroy(&store->mutex);
-    }
     free(store->connections);
     free(store->conninfo);
     free(store->schema);
@@ -123,21 +121,6 @@ static void close_store(void *self)
     store_free(store);
 }
 
-static bool init_lock(otok_pg *store)
-{
-    pthread_condattr_t attributes;
-    if (pthread_condattr_init(&attributes) != 0)
-        return false;
-    bool good = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(&store->given_back, &attributes) == 0;
-    (void)pthread_condattr_destroy(&attributes);
-    if (good && pthread_mutex_init(&store->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&store->given_back);
-        good = false;
-    }
-    return good;
-}
-
 static otok_pg *store_new(const char *conninfo, const otok_postgres_options *options)
 {
     otok_pg *store = calloc(1, sizeof *store);
@@ -150,7 +133,8 @@ static otok_pg *store_new(const char *conninfo, const otok_postgres_options *opt
     store->conninfo = strdup(conninfo);
     store->schema = quote(options->schema);
     otok_pg_connection *connections = calloc(options->connections, sizeof *connections);
-    if (store->conninfo == NULL || store->schema == NULL || connections == NULL || !init_lock(store)) {
+    if (store->conninfo == NULL || store->schema == NULL || connections == NULL ||
+        pthread_mutex_init(&store->mutex, NULL) != 0) {
         free(connections);
         store_free(store);
         return NULL;

@@ -118,16 +118,63 @@ static struct timespec at(int64_t us)
     return (struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
 }
 
-static otok_pg_connection *wait_for_one(otok_pg *store, int64_t deadline_us)
+/* Who waits, in the order in which they came: each is handed a connection, so that nobody who comes later is faster. */
+struct otok_pg_waiter {
+    pthread_cond_t handed;
+    otok_pg_connection *connection; /* NULL: not yet */
+    struct otok_pg_waiter *next;
+};
+
+static bool init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    bool good =
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 && pthread_cond_init(condition, &attributes) == 0;
+    (void)pthread_condattr_destroy(&attributes);
+    return good;
+}
+
+static void join(otok_pg *store, otok_pg_waiter *waiter)
+{
+    otok_pg_waiter **at = &store->waiters;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = waiter;
+}
+
+static void leave(otok_pg *store, const otok_pg_waiter *waiter)
+{
+    otok_pg_waiter **at = &store->waiters;
+    while (*at != NULL && *at != waiter)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = waiter->next;
+}
+
+/* With the mutex. */
+static otok_pg_connection *wait_in_line(otok_pg *store, int64_t deadline_us)
 {
     const struct timespec until = at(deadline_us);
+    otok_pg_waiter waiter = {.next = NULL};
     int rc = 0;
+    if (!init_condition(&waiter.handed))
+        return NULL;
+    join(store, &waiter);
+    while (waiter.connection == NULL && rc == 0)
+        rc = pthread_cond_timedwait(&waiter.handed, &store->mutex, &until);
+    leave(store, &waiter);
+    (void)pthread_cond_destroy(&waiter.handed);
+    return waiter.connection;
+}
+
+static otok_pg_connection *wait_for_one(otok_pg *store, int64_t deadline_us)
+{
     (void)pthread_mutex_lock(&store->mutex);
     otok_pg_connection *connection = find(store);
-    while (connection == NULL && rc == 0) {
-        rc = pthread_cond_timedwait(&store->given_back, &store->mutex, &until);
-        connection = find(store);
-    }
+    if (connection == NULL)
+        connection = wait_in_line(store, deadline_us);
     if (connection != NULL)
         connection->taken = true;
     (void)pthread_mutex_unlock(&store->mutex);
@@ -167,7 +214,12 @@ void otok_pg_give(otok_pg *store, otok_pg_connection *connection, bool good)
     if (!good)
         close_connection(connection);
     (void)pthread_mutex_lock(&store->mutex);
-    connection->taken = false;
-    (void)pthread_cond_signal(&store->given_back);
+    otok_pg_waiter *first = store->waiters;
+    connection->taken = first != NULL;
+    if (first != NULL) {
+        store->waiters = first->next;
+        first->connection = connection;
+        (void)pthread_cond_signal(&first->handed);
+    }
     (void)pthread_mutex_unlock(&store->mutex);
 }

@@ -60,13 +60,15 @@ typedef struct otok_pg_connection {
     bool taken;
 } otok_pg_connection;
 
+typedef struct otok_pg_waiter otok_pg_waiter;
+
 /* What the store object holds. */
 typedef struct otok_pg {
     pid_t pid;
     char *conninfo, *schema; /* schema: quoted as an identifier */
     int64_t wait_us, timeout_us;
     pthread_mutex_t mutex;
-    pthread_cond_t given_back;
+    otok_pg_waiter *waiters; /* the first in line */
     size_t nconnections;
     otok_pg_connection *connections;
 } otok_pg;

@@ -88,6 +88,8 @@ START_TEST(no_statement_walks_the_table)
     test_server_sql(&server, NULL, "VACUUM ANALYZE %s.records", server.schema);
     PGconn *pg = PQconnectdb(server.conninfo);
     ck_assert_int_eq(PQstatus(pg), CONNECTION_OK);
+    must(pg, "SET enable_seqscan = off"); /* as the store's own connections have it */
+    must(pg, "SET enable_sort = off");
     for (otok_pg_statement i = 0; i < OTOK_PG_STATEMENTS; i++) {
         char *text = i < OTOK_PG_FETCH ? otok_pg_write_text(server.schema, i) : otok_pg_read_text(server.schema, i);
         (void)snprintf(name, sizeof name, "s%d", (int)i);

@@ -82,7 +82,7 @@ proxy_bench *proxy_bench_open(const char *server, char story[512])
     proxy_bench *b = calloc(1, sizeof *b);
     if (b == NULL)
         return NULL;
-    (void)snprintf(b->folder, sizeof b->folder, "/tmp/otok-proxy.XXXXXX");
+    (void)snprintf(b->folder, sizeof b->folder, "%.80s-proxy.XXXXXX", server); /* goes with the cluster */
     b->now_us = (int64_t)time(NULL) * PROXY_US;
     if (mkdtemp(b->folder) != NULL)
         (void)snprintf(b->realm, sizeof b->realm, "%s-%lld", b->folder, (long long)b->now_us);

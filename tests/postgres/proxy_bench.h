@@ -21,8 +21,8 @@ enum {
 };
 
 struct proxy_bench {
-    char folder[64];
-    char realm[96]; /* another bench on the same server sees nothing of this one */
+    char folder[96];
+    char realm[160]; /* another bench on the same server sees nothing of this one */
     proxy *proxy;
     otok_keyring *keyring;
     otok_store *direct, *through;
