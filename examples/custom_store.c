@@ -224,8 +224,15 @@ static void shelf_close(void *self)
 static int shelf_open(otok_store **out, otok_error *err)
 {
     const otok_store_vtab vtab = {
-        sizeof vtab, OTOK_STORE_ATOMIC_GROUPS, "shelf", shelf_fetch, shelf_commit, shelf_scan, shelf_count,
-        shelf_close};
+        .size = sizeof vtab,
+        .guarantees = OTOK_STORE_ATOMIC_GROUPS,
+        .name = "shelf",
+        .fetch = shelf_fetch,
+        .commit = shelf_commit,
+        .scan = shelf_scan,
+        .count = shelf_count,
+        .close = shelf_close,
+    };
     struct shelf *shelf = calloc(1, sizeof *shelf);
     if (shelf == NULL || pthread_mutex_init(&shelf->lock, NULL) != 0) {
         free(shelf);

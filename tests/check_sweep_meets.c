@@ -237,7 +237,15 @@ static otok_service *open_over_full(test_fixture *f, otok_store **store)
     otok_service *service = NULL;
     otok_config config = {.size = sizeof config, .issuer = TEST_ISSUER, .callbacks = &f->callbacks, .user = f};
     const otok_store_vtab vtab = {
-        sizeof vtab, OTOK_STORE_ATOMIC_GROUPS, "full", pass_fetch, first_is_full, pass_scan, pass_count, pass_close};
+        .size = sizeof vtab,
+        .guarantees = OTOK_STORE_ATOMIC_GROUPS,
+        .name = "full",
+        .fetch = pass_fetch,
+        .commit = first_is_full,
+        .scan = pass_scan,
+        .count = pass_count,
+        .close = pass_close,
+    };
     test_assert_code(OTOK_OK, otok_store_open(&vtab, f->store, store, &err));
     test_assert_code(OTOK_OK, otok_service_open(&config, *store, f->keyring, &service, &err));
     return service;

@@ -167,8 +167,8 @@ class Moves(tool.Case):
         if process.returncode == INTERRUPTED:  # it may have been faster
             self.assertIn("interrupted", error)
             self.assertEqual(self.file.read_text(), "the one before\n")
-        else:
-            self.assertEqual(process.returncode, 0, error)
+        else:  # even so much that the signal met it on its way out
+            self.assertIn(process.returncode, (0, -signal.SIGINT), error)
             self.run_it("import", self.file, "--dry-run")
         self.assertFalse(new.exists())
 

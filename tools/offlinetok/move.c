@@ -80,18 +80,16 @@ static int target_close(target *t, int rc)
     return rc;
 }
 
-static int export_all(const options *o, const place *p, target *t, otok_transfer *result)
+static int export_all(const place *p, progress *bar, target *t, otok_transfer *result)
 {
-    progress bar;
     otok_watch watch;
     otok_error err;
     otok_watch_init(&watch, sizeof watch);
-    watch.user = &bar;
+    watch.user = bar;
     watch.progress = progress_step;
     otok_transfer_init(result, sizeof *result);
-    progress_begin(&bar, o, "exporting");
     int code = otok_store_export(p->store, write_lines, t, &watch, result, &err);
-    progress_end(&bar);
+    progress_hide(bar);
     if (code == OTOK_E_CALLBACK && t->failed != 0)
         return complain_trouble("%s: %s", t->path != NULL ? t->path : "standard output", strerror(t->failed));
     return code == OTOK_OK ? EXIT_DONE : complain("export", &err);
@@ -114,16 +112,19 @@ int command_export(const options *o)
 {
     target t = {.path = o->output};
     otok_transfer result;
+    progress bar;
     place p;
     if (o->output == NULL && isatty(STDOUT_FILENO))
         return complain_usage("records are not for a terminal: name a file with --output, or use a pipe");
     int rc = place_open(o, OPEN_STORE, true, &p);
     if (rc != EXIT_DONE)
         return rc;
+    progress_begin(&bar, o, "exporting"); /* until the file has its name: Ctrl-C leaves nothing beside it */
     if (!target_open(&t))
         rc = EXIT_TROUBLE;
     else
-        rc = target_close(&t, export_all(o, &p, &t, &result));
+        rc = target_close(&t, export_all(&p, &bar, &t, &result));
+    progress_end(&bar);
     if (rc == EXIT_DONE)
         rc = print_exported(o, &result);
     free(t.beside);
