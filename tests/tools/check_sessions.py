@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""offlinetok list, show, count, revoke, cutoff, consents, subject, erase: beside a host that has the store open."""
+"""offlinetok list, show, count, revoke, cutoff, consents, subject, erase: beside a host that has the store open (B6)."""
 
 import sys
 import time

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""offlinetok init, sweep, stats, check, outbox, keys, inspect."""
+"""offlinetok init, sweep, stats, check, outbox, keys, inspect (B6)."""
 
 import os
 import re
