@@ -21,6 +21,8 @@ static int client_policy(void *arg, const char *client_id, otok_policy *policy)
     const client *c = directory_client(s->directory, client_id);
     if (c != NULL && c->must_consent)
         policy->consent = OTOK_ON;
+    if (c != NULL && c->needs_dpop_nonce)
+        policy->dpop_nonce = OTOK_ON;
     if (strcmp(client_id, BROWSER_CLIENT) == 0) { /* which wants to know whether a login lives, and no tokens */
         policy->access_token = OTOK_OFF;
         policy->idle_timeout_s = INT64_C(10) * HOUR_S;

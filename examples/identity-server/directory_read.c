@@ -71,6 +71,7 @@ static const member client_members[] = {
     {"native", IS_FLAG, false, offsetof(client, is_native)},
     {"resource_server", IS_FLAG, false, offsetof(client, is_resource_server)},
     {"must_consent", IS_FLAG, false, offsetof(client, must_consent)},
+    {"dpop_nonce", IS_FLAG, false, offsetof(client, needs_dpop_nonce)},
     {"grant_types", IS_LIST, false, offsetof(client, grant_types)},
     {"redirect_uris", IS_LIST, false, offsetof(client, redirect_uris)},
     {"post_logout_redirect_uris", IS_LIST, false, offsetof(client, post_logout_redirect_uris)},

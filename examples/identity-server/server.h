@@ -96,6 +96,7 @@ typedef struct client {
      * client credentials, saves a consent of its own.
      */
     bool must_consent;
+    bool needs_dpop_nonce; /* where it proves possession: each proof has a nonce of ours (RFC 9449 section 8) */
     const char *const *grant_types; /* these are NULL-terminated */
     /* Of a native client http://127.0.0.1/x and http://[::1]/x match with any port (RFC 8252 section 7.3). */
     const char *const *redirect_uris;

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 import { scenario, runScenarios } from './support/scenario.mjs';
-import { OAuthClient, discover, logIn, oauth, openid, refresh } from './support/clients.mjs';
+import { OAuthClient, authorize, discover, logIn, oauth, openid, post, redirectOf, refresh } from './support/clients.mjs';
 import { Stack } from './support/stack.mjs';
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
@@ -87,6 +87,32 @@ scenario(
         assert.notEqual(jose.decodeJwt(next.access_token).cnf.jkt, jose.decodeJwt(tokens.access_token).cnf.jkt);
     },
 );
+
+scenario('a client that needs a nonce is given one with the refusal; code and token are as before (P3, R2)', async () => {
+    const keys = await openid.randomDPoPKeyPair('ES256', { extractable: true });
+    const { expected, url } = await authorize(stack, 'photo-album');
+    const exchange = async (nonce) =>
+        post(
+            stack,
+            '/token',
+            {
+                grant_type: 'authorization_code',
+                code: url.searchParams.get('code'),
+                redirect_uri: redirectOf(stack, 'photo-album'),
+                code_verifier: expected.pkceCodeVerifier,
+            },
+            { id: 'photo-album', headers: { dpop: await proof(keys, nonce ? { nonce } : {}) } },
+        );
+    const refused = await exchange();
+    assert.deepEqual([refused.status, refused.body.error], [400, 'use_dpop_nonce']);
+    const granted = await exchange(refused.headers.get('dpop-nonce'));
+    assert.equal(granted.status, 200);
+    const renew = async (nonce) =>
+        refresh(stack, 'photo-album', granted.body.refresh_token, {}, { headers: { dpop: await proof(keys, { nonce }) } });
+    const stale = await renew('A'.repeat(32));
+    assert.deepEqual([stale.status, stale.body.error], [400, 'use_dpop_nonce']);
+    assert.equal((await renew(stale.headers.get('dpop-nonce'))).status, 200);
+});
 
 scenario(
     'a proof that is old, replayed, for another URL or method, or badly signed is refused, and consumes nothing (P3)',
