@@ -133,11 +133,11 @@ class Stores(tool.Case):
         states = {k["kid"]: k for k in self.keys("token", "--usage")}
         self.assertEqual(states[old["kid"]]["state"], "retired")
         self.assertEqual(states[old["kid"]]["sessions"], 1)
-        self.run_it("keys", "drop", old["kid"], expect=DECLINED)
-        self.assertIn("1 session", self.terminal("keys", "drop", old["kid"], answer="n", expect=DECLINED))
-        self.terminal("keys", "drop", old["kid"], answer="y")
+        self.run_it("keys", "drop", "--", old["kid"], expect=DECLINED)
+        self.assertIn("1 session", self.terminal("keys", "drop", "--", old["kid"], answer="n", expect=DECLINED))
+        self.terminal("keys", "drop", "--", old["kid"], answer="y")
         self.assertEqual(len(self.keys("token")), 1)
-        self.run_it("keys", "drop", old["kid"], "--yes", expect=NONE)
+        self.run_it("keys", "drop", "--yes", "--", old["kid"], expect=NONE)
         server.close()
         self.assertEqual(self.host().refresh(token)[0], "OTOK_E_TOKEN_INVALID")
         self.assertEqual(self.json_of("check", expect=NONE)["findings"], 1)
@@ -150,10 +150,10 @@ class Stores(tool.Case):
         for key in jwks["keys"]:
             self.assertFalse({"d", "p", "q", "k"} & key.keys())
         active = next(k for k in self.keys("signing") if k["state"] == "active")
-        self.run_it("keys", "drop", active["kid"], "--yes", expect=REFUSED)
+        self.run_it("keys", "drop", "--yes", "--", active["kid"], expect=REFUSED)
         self.assertEqual(len(self.keys("signing")), 2)
         self.run_it("keys", "activate", "--use", "signing")
-        self.run_it("keys", "drop", active["kid"])
+        self.run_it("keys", "drop", "--", active["kid"])
         self.assertEqual(len(self.keys("signing")), 1)
 
     def test_keys_apart_from_a_store(self):

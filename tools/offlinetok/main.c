@@ -242,7 +242,7 @@ static int parse(int argc, char **argv, options *o, bool given[KNOWN + 3])
     make_long_options(longs);
     while (rc == EXIT_DONE && (code = getopt_long(argc, argv, "s:k:r:p:jyqo:nhV", longs, NULL)) != -1) {
         if (code == '?') /* getopt_long() has said what is wrong */
-            return complain_usage(NULL);
+            return complain_usage("what begins with - and is no option stands behind --");
         size_t i = code >= FIRST_CODE ? (size_t)(code - FIRST_CODE) : index_of_letter(code);
         given[i] = true;
         if (i < KNOWN)

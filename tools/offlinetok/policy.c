@@ -7,7 +7,6 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,10 +116,10 @@ static bool read_whole(const cJSON *value, int64_t *out)
         *out = OTOK_UNLIMITED;
         return true;
     }
-    if (!cJSON_IsNumber(value) || !(number >= 0 && number <= 9007199254740992.0) || floor(number) != number)
+    if (!cJSON_IsNumber(value) || !(number >= 0 && number <= 9007199254740992.0))
         return false;
     *out = (int64_t)number;
-    return true;
+    return (double)*out == number;
 }
 
 static bool set_member(void *room, const member *m, const cJSON *value)
