@@ -168,14 +168,21 @@ static void stamp(const otok_service *service, otok_change *change)
     }
 }
 
+/* Those that the store was never asked for have the reason why as their result. */
 static int commit(otok_service *service, otok_change *changes, otok_group *groups, size_t n, otok_error *err)
 {
+    enum { NOT_ASKED = 1 };
     for (size_t i = 0; i < n; i++) {
-        changes[i].result = OTOK_E_NOMEM; /* until it is known */
+        changes[i].result = NOT_ASKED;
         stamp(service, &changes[i]);
     }
-    return needs_outbox(service, changes, n) ? commit_with_outbox(service, changes, groups, n, err)
-                                             : commit_plain(service, changes, groups, n, err);
+    int rc = needs_outbox(service, changes, n) ? commit_with_outbox(service, changes, groups, n, err)
+                                               : commit_plain(service, changes, groups, n, err);
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].result == NOT_ASKED)
+            changes[i].result = rc;
+    }
+    return rc;
 }
 
 int otok_changes_commit(otok_service *service, otok_change *changes, size_t n, otok_error *err)

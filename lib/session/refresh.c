@@ -151,27 +151,25 @@ static int print_body(otok_service *service, otok_attempt *a, otok_record *recor
     return rc;
 }
 
-static int commit(const otok_refreshing *r, otok_attempt *a, otok_notice *notice, otok_error *err)
+/* Fills in a->change: the new head, or the whole record; `notice`, where there is one, is told with it. */
+static int prepare_write(const otok_refreshing *r, otok_attempt *a, const otok_notice *notice, otok_error *err)
 {
-    uint8_t head[OTOK_HEAD_SIZE];
-    otok_buf body;
-    otok_record record = *a->session.record;
-    otok_write write = {OTOK_WRITE_HEAD, a->session.record->version, &record};
     bool rested = a->now_us - a->session.head.refreshed_us >= a->rules.touch_us;
-    int rc = OTOK_OK;
-    otok_head_print(&a->head, head);
-    record.head = (otok_str){head, sizeof head};
-    record.version++;
-    otok_buf_init(&body, NULL, 0);
-    if (a->session.seal_key_id != otok_service_now_keys(r->service)->active->id || (rested && peer_is_new(a))) {
-        write.op = OTOK_WRITE_PUT;
-        rc = print_body(r->service, a, &record, &body, err);
+    otok_head_print(&a->head, a->printed_head);
+    a->record = *a->session.record;
+    a->record.head = (otok_str){a->printed_head, sizeof a->printed_head};
+    a->record.version++;
+    a->write = (otok_write){OTOK_WRITE_HEAD, a->session.record->version, &a->record};
+    a->change = (otok_change){.writes = &a->write, .nwrites = 1};
+    if (notice != NULL) {
+        a->notice = *notice;
+        a->change.notices = &a->notice;
+        a->change.nnotices = 1;
     }
-    otok_change change = {.writes = &write, .nwrites = 1, .notices = notice, .nnotices = notice != NULL};
-    if (rc == OTOK_OK)
-        rc = otok_change_commit(r->service, &change, err);
-    otok_buf_free(&body);
-    return rc;
+    if (a->session.seal_key_id == otok_service_now_keys(r->service)->active->id && !(rested && peer_is_new(a)))
+        return OTOK_OK;
+    a->write.op = OTOK_WRITE_PUT;
+    return print_body(r->service, a, &a->record, &a->printed_body, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ events */
@@ -323,9 +321,13 @@ static int mint(const otok_refreshing *r, const otok_attempt *a, otok_tokens **o
 /* The session moves up to the token, which is refused all the same. */
 static int refuse_ahead(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
-    bool write = otok_attempt_make_head(r, a);
-    otok_notice notice = rolled_back(r, a);
-    int rc = write ? commit(r, a, &notice, err) : OTOK_OK;
+    int rc = OTOK_OK;
+    if (otok_attempt_make_head(r, a)) {
+        const otok_notice notice = rolled_back(r, a);
+        rc = prepare_write(r, a, &notice, err);
+        if (rc == OTOK_OK)
+            rc = otok_change_commit(r->service, &a->change, err);
+    }
     return rc == OTOK_OK ? otok_fail(err, OTOK_E_TOKEN_AHEAD,
                                      "the token is from the future: the store was restored from an older backup")
                          : rc;
@@ -337,21 +339,25 @@ static int answer(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, 
     int rc = otok_attempt_read_marks(a, err);
     if (rc != OTOK_OK)
         return rc;
-    bool write = otok_attempt_make_head(r, a);
-    bool rotated = a->decision == OTOK_ROTATION_ADVANCE, ahead = a->decision == OTOK_ROTATION_AHEAD;
-    otok_notice told = ahead ? rolled_back(r, a) : answered(r, a);
+    a->writes = otok_attempt_make_head(r, a);
     rc = mint(r, a, out, err);
-    if (rc == OTOK_OK && write)
-        rc = commit(r, a, rotated || ahead ? &told : NULL, err);
-    if (rc != OTOK_OK)
+    if (rc != OTOK_OK || !a->writes)
         return rc;
+    const otok_notice told = a->decision == OTOK_ROTATION_AHEAD ? rolled_back(r, a) : answered(r, a);
+    bool changes = a->decision == OTOK_ROTATION_ADVANCE || a->decision == OTOK_ROTATION_AHEAD;
+    return prepare_write(r, a, changes ? &told : NULL, err);
+}
+
+/* The answer is on its way: what was written, if anything, is durable. */
+static void tell_answered(const otok_refreshing *r, const otok_attempt *a)
+{
+    bool rotated = a->decision == OTOK_ROTATION_ADVANCE;
     if (rotated)
         otok_count_one(r->service, OTOK_COUNT_ROTATED);
-    if (rotated && write)
-        return OTOK_OK;
-    told = answered(r, a);
+    if (rotated && a->writes) /* which was told with the write */
+        return;
+    const otok_notice told = answered(r, a);
     otok_notice_send(r->service, &told, NULL);
-    return OTOK_OK;
 }
 
 static int decided(const otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
@@ -401,63 +407,88 @@ static int refresh_known(const otok_refreshing *r, otok_attempt *a, otok_tokens 
     return rc;
 }
 
-static int attempt(otok_refreshing *r, otok_tokens **out, otok_error *err)
+int otok_attempt_begin(otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
 {
-    otok_attempt a = {0};
     bool adopted = true;
-    otok_buf_init(&a.scope, NULL, 0);
+    *a = (otok_attempt){0};
+    otok_buf_init(&a->scope, NULL, 0);
+    otok_buf_init(&a->printed_body, NULL, 0);
     r->attempt++;
     int rc = r->adoption != NULL ? otok_adoption_find(r, &adopted, err) : OTOK_OK;
-    if (rc == OTOK_OK)
-        rc = adopted ? refresh_known(r, &a, out, err) : otok_adopt(r, &a, out, err);
+    if (rc != OTOK_OK)
+        return rc;
+    a->adopts = !adopted;
+    return adopted ? refresh_known(r, a, out, err) : otok_adopt(r, a, out, err);
+}
+
+int otok_attempt_end(const otok_refreshing *r, otok_attempt *a, int rc, otok_tokens **out)
+{
+    if (rc == OTOK_OK && !a->adopts)
+        tell_answered(r, a);
     if (is_refusal(rc))
-        tell_refused(r, &a, rc);
+        tell_refused(r, a, rc);
     if (rc != OTOK_OK) {
         otok_tokens_free(*out);
         *out = NULL;
     }
-    otok_answer_free(&a.answer);
-    otok_buf_free(&a.scope);
-    otok_loaded_free(&a.session);
+    otok_answer_free(&a->answer);
+    otok_buf_free(&a->scope);
+    otok_buf_free(&a->printed_body);
+    otok_loaded_free(&a->session);
     return rc;
 }
 
-static int refresh(otok_refreshing *r, otok_tokens **out, otok_error *err)
+static int attempt(otok_refreshing *r, otok_tokens **out, otok_error *err)
 {
-    int rc;
-    otok_attempts attempts = otok_attempts_begin(r->service);
-    do
-        rc = attempt(r, out, err);
-    while (otok_attempts_again(&attempts, &rc, err));
+    otok_attempt a;
+    int rc = otok_attempt_begin(r, &a, out, err);
+    if (rc == OTOK_OK && a.writes)
+        rc = otok_change_commit(r->service, &a.change, err);
+    return otok_attempt_end(r, &a, rc, out);
+}
+
+/* ------------------------------------------------------------------------------------------------------- the request */
+
+int otok_refreshing_begin(otok_refreshing *r, const otok_refresh_request *request, otok_error *err)
+{
+    int rc = read_request(r, request, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = otok_token_present(r->service, r->request.token, &r->presented, &r->id, err);
+    if (rc == OTOK_E_TOKEN_INVALID) { /* not ours: perhaps it is of the system before */
+        rc = otok_adoption_ask(r->service, r->request.token, r->request.client_id, &r->legacy, err);
+        r->adoption = &r->legacy;
+        if (rc == OTOK_E_TOKEN_INVALID)
+            otok_count_one(r->service, OTOK_COUNT_FORGED);
+    }
     return rc;
 }
 
-int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
+void otok_refreshing_end(otok_refreshing *r)
 {
-    return otok_refresh_with(service, request, NULL, NULL, out, err);
+    otok_adoption_free(&r->legacy);
+    otok_wipe(&r->presented, sizeof r->presented);
 }
 
 int otok_refresh_with(otok_service *service, const otok_refresh_request *request, otok_on_owner on_owner, void *arg,
                       otok_tokens **out, otok_error *err)
 {
     otok_refreshing r = {.service = service, .on_owner = on_owner, .on_owner_arg = arg};
-    otok_adoption adoption = {0};
     if (service == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", service == NULL ? "service" : "out");
     *out = NULL;
-    int rc = read_request(&r, request, err);
-    if (rc != OTOK_OK)
-        return rc;
-    rc = otok_token_present(service, r.request.token, &r.presented, &r.id, err);
-    if (rc == OTOK_E_TOKEN_INVALID) { /* not ours: perhaps it is of the system before */
-        rc = otok_adoption_ask(service, r.request.token, r.request.client_id, &adoption, err);
-        r.adoption = &adoption;
+    int rc = otok_refreshing_begin(&r, request, err);
+    if (rc == OTOK_OK) {
+        otok_attempts attempts = otok_attempts_begin(service);
+        do
+            rc = attempt(&r, out, err);
+        while (otok_attempts_again(&attempts, &rc, err));
     }
-    if (rc == OTOK_OK)
-        rc = refresh(&r, out, err);
-    else if (rc == OTOK_E_TOKEN_INVALID)
-        otok_count_one(service, OTOK_COUNT_FORGED);
-    otok_adoption_free(&adoption);
-    otok_wipe(&r.presented, sizeof r.presented);
+    otok_refreshing_end(&r);
     return rc;
+}
+
+int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err)
+{
+    return otok_refresh_with(service, request, NULL, NULL, out, err);
 }

@@ -40,14 +40,16 @@ typedef struct otok_refreshing {
     otok_peer peer;
     otok_presented presented;
     otok_id id;
-    otok_adoption *adoption; /* the token is another system's */
-    otok_on_owner on_owner;  /* may be NULL */
+    otok_adoption *adoption; /* the token is another system's: &legacy */
+    otok_adoption legacy;
+    otok_on_owner on_owner; /* may be NULL */
     void *on_owner_arg;
     uint32_t attempt; /* 1, ... */
 } otok_refreshing;
 
-/* One attempt: what was read, and what was decided about it. */
+/* One attempt: what was read, what was decided about it, and what is to be written.  Points into itself. */
 typedef struct otok_attempt {
+    bool adopts; /* the token of another system, now: which writes and tells for itself */
     otok_loaded session;
     otok_rules rules;
     int64_t now_us;
@@ -59,7 +61,25 @@ typedef struct otok_attempt {
     otok_buf scope;
     otok_answer answer;
     otok_head head; /* as it will be */
+    bool writes;    /* the answer counts once `change` is committed */
+    otok_change change;
+    otok_write write;
+    otok_record record;
+    uint8_t printed_head[OTOK_HEAD_SIZE];
+    otok_buf printed_body;
+    otok_notice notice;
 } otok_attempt;
+
+/* A request, checked as far as that goes without the store.  `r` has its service; ended after a failure too. */
+int otok_refreshing_begin(otok_refreshing *r, const otok_refresh_request *request, otok_error *err);
+void otok_refreshing_end(otok_refreshing *r);
+
+/*
+ * An attempt, up to what it is to write: all is checked, decided and minted.  On OTOK_OK with `writes` the caller commits
+ * `change`; then, and after any failure, ends the attempt with what became of it, which is what is returned.
+ */
+int otok_attempt_begin(otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err);
+int otok_attempt_end(const otok_refreshing *r, otok_attempt *a, int rc, otok_tokens **out);
 
 /* Scope, audience, consent, and what the host says: everything that an answer needs. */
 int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *err);
