@@ -58,6 +58,7 @@ void otok_json_end(otok_buf *buf);
 void otok_json_add_name(otok_buf *buf, const char *name);               /* ,"name": */
 void otok_json_add_str(otok_buf *buf, const char *name, otok_str text); /* ,"name":"text" escaped */
 void otok_json_add_text(otok_buf *buf, const char *name, const char *text);
+void otok_json_add_plain(otok_buf *buf, const char *name, otok_str text); /* has nothing to escape: a token */
 void otok_json_add_integer(otok_buf *buf, const char *name, int64_t value);
 void otok_json_add_raw(otok_buf *buf, const char *name, otok_str json); /* ,"name":json as it is */
 void otok_json_add_fragment(otok_buf *buf, otok_str members);           /* ,"a":1,"b":2 of text that is "a":1,"b":2 */

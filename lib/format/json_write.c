@@ -76,6 +76,14 @@ void otok_json_add_text(otok_buf *buf, const char *name, const char *text)
     otok_json_add_str(buf, name, otok_str_of(text));
 }
 
+void otok_json_add_plain(otok_buf *buf, const char *name, otok_str text)
+{
+    otok_json_add_name(buf, name);
+    otok_buf_add_u8(buf, '"');
+    otok_buf_add(buf, text.data, text.len);
+    otok_buf_add_u8(buf, '"');
+}
+
 void otok_json_add_integer(otok_buf *buf, const char *name, int64_t value)
 {
     char digits[24];

@@ -292,10 +292,12 @@ int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *
 int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
                       otok_tokens **out, otok_error *err)
 {
+    bool is_same = r->adoption == NULL && token->generation == r->presented.token.generation;
     const otok_mint mint = {
         .session = &a->session,
         .rules = &a->rules,
         .token = token,
+        .presented = is_same ? r->request.token : NULL,
         .answer = &a->answer,
         .peer = &r->peer,
         .now_us = a->now_us,

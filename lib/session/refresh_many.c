@@ -1,8 +1,8 @@
 /*
  * refresh_many.c - several refreshes, one commit: what group commit gives to threads, for a host that has only one.
  *
- * All are checked, decided and minted first, then written at once, each as a group of its own.  Those that lost a race, to one
- * another too, start again together.
+ * All are checked, decided and minted first, then written at once, each as a group of its own.  Those that lost a race start again
+ * together.  Of one session one goes after another, in their order: so many that come with one token do not race each other.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -58,6 +58,16 @@ static void end_attempt(item *it, int rc)
         finish(it, rc);
 }
 
+/* Whether one before it is about to write the same session. */
+static bool waits(const many *m, const item *it)
+{
+    for (size_t i = 0; i < m->nwriters; i++) {
+        if (otok_id_compare(&m->writers[i]->r.id, &it->r.id) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* False when all are done. */
 static bool attempt_each(many *m)
 {
@@ -67,7 +77,9 @@ static bool attempt_each(many *m)
         item *it = &m->items[i];
         if (it->done)
             continue;
-        attempted = true;
+        attempted = true; /* the first of those that are not done does not wait */
+        if (waits(m, it))
+            continue;
         int rc = otok_attempt_begin(&it->r, &it->a, it->out, it->error);
         if (rc == OTOK_OK && it->a.writes) {
             m->writers[m->nwriters] = it;

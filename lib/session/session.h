@@ -380,7 +380,8 @@ void otok_answer_free(otok_answer *answer);
 typedef struct otok_mint {
     const otok_loaded *session;
     const otok_rules *rules;
-    const otok_token *token;   /* generation and handle; printed under the active key */
+    const otok_token *token; /* generation and handle; printed under the active key */
+    const char *presented;   /* the text of that very token under its own key, or NULL: it need not be printed again */
     const otok_answer *answer; /* scope, audience and claims */
     const otok_peer *peer;
     const char *nonce;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { PAYLOAD_MAX = 65536 };
+enum { RESPONSE_ROOM = 4096 }; /* on the stack; a larger one is allocated */
 enum { JTI_RANDOM = 12, JTI_RANDOM_CHARS = 16, JTI_CHARS = OTOK_SESSION_ID_CHARS + 1 + JTI_RANDOM_CHARS };
 
 static int64_t earliest(int64_t a, int64_t b, int64_t c)
@@ -234,20 +235,31 @@ static otok_str text_at(const struct response *response, struct place place)
     return (otok_str){response->text.data + place.at, place.len};
 }
 
+static int print_offline_token(const struct minting *m, char text[OTOK_TOKEN_CHARS + 1], otok_error *err)
+{
+    const otok_realm_key *key = m->keys->active;
+    if (m->mint->presented != NULL && m->mint->token->key_id == key->id) {
+        memcpy(text, m->mint->presented, OTOK_TOKEN_CHARS + 1);
+        return OTOK_OK;
+    }
+    otok_token token = *m->mint->token;
+    token.key_id = key->id;
+    int rc = otok_token_print(&token, key->token, text, err);
+    otok_wipe(&token, sizeof token);
+    return rc;
+}
+
 static int add_offline_token(const struct minting *m, struct response *response, otok_error *err)
 {
     char text[OTOK_TOKEN_CHARS + 1];
-    otok_token token = *m->mint->token;
     if (m->mint->session->body.refresh_token == OTOK_OFF)
         return OTOK_OK;
-    token.key_id = m->keys->active->id;
-    int rc = otok_token_print(&token, m->keys->active->token, text, err);
+    int rc = print_offline_token(m, text, err);
     if (rc == OTOK_OK) {
         size_t at = response->text.len;
         otok_buf_add(&response->text, text, OTOK_TOKEN_CHARS);
         response->offline_token = close_text(&response->text, at);
     }
-    otok_wipe(&token, sizeof token);
     otok_wipe(text, sizeof text);
     return rc;
 }
@@ -292,18 +304,19 @@ static int64_t access_expires_in_s(const otok_mint *mint)
 
 static void add_response(const otok_mint *mint, struct response *response)
 {
+    uint8_t lent[RESPONSE_ROOM];
     otok_buf json;
-    otok_buf_init(&json, NULL, 0);
+    otok_buf_init(&json, lent, sizeof lent);
     otok_json_begin(&json);
     if (response->access_token.len != 0) {
-        otok_json_add_str(&json, "access_token", text_at(response, response->access_token));
+        otok_json_add_plain(&json, "access_token", text_at(response, response->access_token));
         otok_json_add_text(&json, "token_type", confirmed_jkt(mint) != NULL ? "DPoP" : "Bearer");
         otok_json_add_integer(&json, "expires_in", access_expires_in_s(mint));
     }
     if (response->offline_token.len != 0)
-        otok_json_add_str(&json, "refresh_token", text_at(response, response->offline_token));
+        otok_json_add_plain(&json, "refresh_token", text_at(response, response->offline_token));
     if (response->id_token.len != 0)
-        otok_json_add_str(&json, "id_token", text_at(response, response->id_token));
+        otok_json_add_plain(&json, "id_token", text_at(response, response->id_token));
     otok_json_add_str(&json, "scope", mint->answer->scope);
     add_if_any(&json, "authorization_details", mint->session->body.authorization_details); /* RFC 9396 section 7 */
     otok_json_end(&json);
@@ -362,10 +375,9 @@ int otok_tokens_mint(otok_service *service, const otok_mint *mint, otok_tokens *
 {
     const struct minting minting = {service, otok_service_now_keys(service), mint};
     struct response response = {0};
-    otok_buf_init(&response.text, NULL, 0);
-    int rc = otok_buf_reserve(&response.text, 4096) ? OTOK_OK : otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    if (rc == OTOK_OK)
-        rc = add_offline_token(&minting, &response, err);
+    uint8_t lent[RESPONSE_ROOM];
+    otok_buf_init(&response.text, lent, sizeof lent);
+    int rc = add_offline_token(&minting, &response, err);
     if (rc == OTOK_OK)
         rc = add_signed_tokens(&minting, &response, err);
     if (rc == OTOK_OK) {
