@@ -1,5 +1,5 @@
 /*
- * check_plans.c - what the server does for each statement: with two hundred thousand records it walks no table from end to end,
+ * check_plans.c - what the server does for each statement: with a million records it walks no table from end to end,
  * and a refresh is a heap-only update.
  *
  * SPDX-License-Identifier: MIT
@@ -23,7 +23,7 @@ static const char fill_text[] =
     " CASE WHEN i %% 10 = 0 THEN ARRAY['\\x07'::bytea || decode(md5('other' || (i / 100)), 'hex')] ELSE '{}' END,"
     " ARRAY[decode(md5('link' || (i / 4)), 'hex')], 'r', 's', 'c', substring(decode(md5(i::text), 'hex') from 1 for "
     "24),"
-    " decode(repeat(md5(i::text), 12), 'hex') FROM generate_series(1, 200000) AS i";
+    " decode(repeat(md5(i::text), 12), 'hex') FROM generate_series(1, 1000000) AS i";
 
 static void must(PGconn *pg, const char *sql)
 {
