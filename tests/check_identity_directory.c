@@ -261,6 +261,7 @@ START_TEST(mistake_in_a_file_is_named_with_its_place)
         {WITH_USERS(USER("", PASSWORD)), "users[0]: id"},
         {WITH_USERS(USER("a\\u0007", PASSWORD)), "users[0]: id"},
         {WITH_USERS(USER("service:c", PASSWORD)), "users[0]: id"},
+        {WITH_USERS(USER("device:192.0.2.1", PASSWORD)), "users[0]: id"},
         {WITH_USERS(USER("a", "alice-demo")), "users[0]: password"},
         {WITH_USERS(USER("a", "scrypt$16383$8$1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")),
          "users[0]: password"},
@@ -289,6 +290,7 @@ START_TEST(mistake_in_a_file_is_named_with_its_place)
         {WITH_CLIENT(",\"home\":\"javascript:alert(1)\""), "clients[0]: home"},
         {WITH_CLIENT(",\"backchannel_logout_uri\":\"ftp://a/\""), "clients[0]: backchannel_logout_uri"},
         {"{" SCOPES ",\"users\":[],\"clients\":[{\"id\":\"browser\",\"name\":\"B\"}]}", "clients[0]: id"},
+        {"{" SCOPES ",\"users\":[],\"clients\":[{\"id\":\"device:b\",\"name\":\"B\"}]}", "clients[0]: id"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char said[512];

@@ -33,7 +33,7 @@ static void remember_client(struct overview *o, const char *id)
         if (strcmp(o->clients[i], id) == 0)
             return;
     }
-    if (strcmp(id, BROWSER_CLIENT) != 0)
+    if (!is_own_client(id))
         o->clients[o->n++] = id;
 }
 
@@ -265,7 +265,7 @@ void do_account_application(request *r)
     both.subject = r->login->user->id;
     both.client_id = r->rest;
     int code = look(r, &both, &live, &there, &err);
-    if (code == OTOK_OK && (!there || strcmp(r->rest, BROWSER_CLIENT) == 0)) {
+    if (code == OTOK_OK && (!there || is_own_client(r->rest))) {
         answer_problem(r, 404, "No such application", "No application of that name acts for you, or may.");
         return;
     }

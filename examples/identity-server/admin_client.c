@@ -78,7 +78,7 @@ void show_admin_client(request *r)
     text body = {0};
     otok_filter_init(&filter, sizeof filter);
     filter.client_id = r->rest;
-    bool is_known = directory_client(r->server->directory, r->rest) != NULL || strcmp(r->rest, BROWSER_CLIENT) == 0;
+    bool is_known = directory_client(r->server->directory, r->rest) != NULL || is_own_client(r->rest);
     int code = otok_count(r->server->service, &filter, &kept, &err);
     if (code == OTOK_E_INVALID || (code == OTOK_OK && !is_known && kept == 0)) {
         answer_problem(r, 404, "No such application", "It is not in the directory, and has no sessions.");

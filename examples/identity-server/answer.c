@@ -296,12 +296,6 @@ void answer_failure(request *r, const otok_error *err)
     }
 }
 
-int out_of_memory(otok_error *err)
-{
-    *err = (otok_error){.code = OTOK_E_NOMEM, .message = "out of memory"};
-    return OTOK_E_NOMEM;
-}
-
 void html_csrf(const request *r, text *out)
 {
     html(out, "<input type=\"hidden\" name=\"csrf\" value=\"%s\">", r->csrf);

@@ -27,6 +27,8 @@ static int client_policy(void *arg, const char *client_id, otok_policy *policy)
         policy->access_token = OTOK_OFF;
         policy->idle_timeout_s = INT64_C(10) * HOUR_S;
         policy->max_lifetime_s = INT64_C(24) * HOUR_S;
+    } else if (is_own_client(client_id)) {
+        device_policy(policy);
     }
     return 0;
 }
@@ -47,6 +49,8 @@ static const char *objection(const server *s, const otok_session *session)
     const user *u = directory_user(s->directory, session->subject);
     if (strcmp(session->client_id, BROWSER_CLIENT) == 0)
         return u != NULL ? NULL : "the user is not there any more";
+    if (is_own_client(session->client_id)) /* a device's, which is asked for by whoever it is */
+        return NULL;
     if (c == NULL)
         return "the client is not there any more";
     if (is_service_of(session->subject, c))

@@ -20,7 +20,9 @@ const char *client_title(const request *r, const char *id)
     const client *c = directory_client(r->server->directory, id);
     if (c != NULL)
         return c->name;
-    return is_browsers(id) ? "Browser login" : id;
+    if (is_browsers(id))
+        return "Browser login";
+    return id != NULL && is_own_client(id) ? "Waiting device" : id;
 }
 
 void html_user_title(const request *r, const char *id, text *out)

@@ -51,15 +51,20 @@ static void answer_codes(request *r, const char *device_code, const char *user_c
 
 static void wait_for_user(request *r, const client *c, const char *scopes)
 {
-    char device_code[DEVICE_CODE + 1], user_code[USER_CODE + 1];
+    char *device_code = NULL, user_code[USER_CODE + 1];
     device d = {.client = c};
+    otok_error err = {0};
     (void)agent_name(request_header(r, "User-Agent"), d.label);
     snprintf(d.ip, sizeof d.ip, "%s", r->ip);
     snprintf(d.scope, sizeof d.scope, "%s", scopes);
-    if (devices_add(r->server->devices, &d, device_code, user_code))
+    int rc = device_ask(r->server, &d, &device_code, user_code, &err);
+    if (rc == OTOK_OK)
         answer_codes(r, device_code, user_code);
-    else
+    else if (rc == OTOK_E_LIMIT)
         answer_refusal(r, OTOK_E_BUSY, "too many devices are waiting");
+    else
+        answer_endpoint(r, rc, NULL, &err);
+    free(device_code);
 }
 
 void do_device_authorization(request *r)
@@ -106,19 +111,22 @@ void do_device_token(request *r, const client *c, const otok_http_request *http)
 {
     enum { BAD_REQUEST = 400 };
     const char *device_code = form_value(r, "device_code");
-    device d = {0};
-    int state = device_code != NULL ? devices_poll(r->server->devices, device_code, c, &d) : DEVICE_UNKNOWN;
+    device d = {.state = DEVICE_UNKNOWN};
+    otok_error err = {0};
+    int rc = device_code != NULL ? device_poll(r->server, device_code, c, &d, &err) : OTOK_OK;
     if (device_code == NULL)
         answer_refusal(r, OTOK_E_INVALID, "device_code is required");
-    else if (state == DEVICE_PENDING)
+    else if (rc != OTOK_OK)
+        answer_endpoint(r, rc, NULL, &err);
+    else if (d.state == DEVICE_PENDING)
         answer_oauth_error(r, BAD_REQUEST, "authorization_pending", "the user has not answered yet");
-    else if (state == DEVICE_TOO_FAST)
+    else if (d.state == DEVICE_TOO_FAST)
         answer_oauth_error(r, BAD_REQUEST, "slow_down", "wait five seconds more between requests");
-    else if (state == DEVICE_EXPIRED)
+    else if (d.state == DEVICE_EXPIRED)
         answer_oauth_error(r, BAD_REQUEST, "expired_token", "the user has not answered in time");
-    else if (state == DEVICE_DENIED)
+    else if (d.state == DEVICE_DENIED)
         answer_oauth_error(r, BAD_REQUEST, d.error, "the user did not allow it, or may not");
-    else if (state == DEVICE_ALLOWED)
+    else if (d.state == DEVICE_ALLOWED)
         answer_allowed(r, http, &d, device_code);
     else
         answer_refusal(r, OTOK_E_DENIED, "no such device code, or not of this client");
@@ -182,7 +190,13 @@ static bool find_request(request *r, const char *typed, char user_code[USER_CODE
                      "Too many wrong codes came from here. Wait five minutes, and start again on your device.");
         return false;
     }
-    if (typed != NULL && user_code_read(typed, user_code) && devices_find(r->server->devices, user_code, out))
+    otok_error err = {0};
+    bool is_code = typed != NULL && user_code_read(typed, user_code);
+    if (is_code && device_find(r->server, user_code, out, &err) != OTOK_OK) {
+        answer_failure(r, &err);
+        return false;
+    }
+    if (is_code && out->state == DEVICE_PENDING)
         return true;
     throttle_failed("device code", r->ip);
     ask_for_code(r, 400, typed, "There is no device with this code, or its time is over. Look at the code again.");
@@ -193,7 +207,7 @@ void show_device(request *r)
 {
     const char *typed = query_value(r, "user_code");
     char user_code[USER_CODE + 1];
-    device d;
+    device d = {.state = DEVICE_UNKNOWN};
     if (typed == NULL || query_value(r, "check") == NULL)
         ask_for_code(r, 200, typed, NULL);
     else if (find_request(r, typed, user_code, &d))
@@ -205,18 +219,23 @@ void show_device(request *r)
 static void allow(const request *r, device *d, const char *granted)
 {
     d->state = DEVICE_ALLOWED;
-    d->user = r->login->user;
     d->auth_time_us = r->login->auth_time_us;
     snprintf(d->sid, sizeof d->sid, "%s", r->login->sid);
     snprintf(d->scope, sizeof d->scope, "%s", granted);
+}
+
+static void deny(const request *r, device *d, const char *error)
+{
+    d->state = DEVICE_DENIED;
+    d->user = r->login->user;
+    snprintf(d->error, sizeof d->error, "%s", error);
 }
 
 /* Writes the user's answer to `d`: who may not allow it has not. */
 static int decide(const request *r, bool allowed, device *d, otok_error *err)
 {
     char *granted = NULL;
-    d->state = DEVICE_DENIED;
-    d->error = "access_denied";
+    deny(r, d, "access_denied");
     if (!allowed)
         return OTOK_OK;
     int rc = scope_granted(d->client, r->login->user, d->scope, OTOK_GRANT_DEVICE_CODE, &granted, err);
@@ -227,7 +246,7 @@ static int decide(const request *r, bool allowed, device *d, otok_error *err)
     free(granted);
     if (rc != OTOK_E_SCOPE)
         return rc;
-    d->error = otok_error_oauth(rc);
+    deny(r, d, otok_error_oauth(rc));
     return OTOK_OK;
 }
 
@@ -255,13 +274,16 @@ void do_device(request *r)
     bool allowed = answer != NULL && strcmp(answer, "allow") == 0;
     char user_code[USER_CODE + 1];
     otok_error err = {0};
-    device d;
+    device d = {.state = DEVICE_UNKNOWN};
     if (!find_request(r, form_value(r, "user_code"), user_code, &d))
         return;
-    if (decide(r, allowed, &d, &err) != OTOK_OK)
-        answer_failure(r, &err);
-    else if (devices_decide(r->server->devices, user_code, &d))
+    int rc = decide(r, allowed, &d, &err);
+    if (rc == OTOK_OK)
+        rc = device_answer(r->server, user_code, &d, &err);
+    if (rc == OTOK_OK)
         answer_decided(r, allowed, &d);
-    else
+    else if (rc == OTOK_E_ONCE)
         ask_for_code(r, 400, NULL, "This code was used a moment ago.");
+    else
+        answer_failure(r, &err);
 }

@@ -18,6 +18,11 @@ const user *directory_user(const directory *d, const char *id)
     return NULL;
 }
 
+bool is_own_client(const char *client_id)
+{
+    return strcmp(client_id, BROWSER_CLIENT) == 0 || strncmp(client_id, DEVICE_CLIENT, sizeof DEVICE_CLIENT - 1) == 0;
+}
+
 const client *directory_client(const directory *d, const char *id)
 {
     for (size_t i = 0; id != NULL && i < d->n_clients; i++) {

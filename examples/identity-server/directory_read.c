@@ -194,13 +194,19 @@ static bool is_id(const char *id)
     return id != NULL && strlen(id) <= ID_MAX;
 }
 
+static bool is_own_subject(const char *id)
+{
+    return strncmp(id, SERVICE_SUBJECT, sizeof SERVICE_SUBJECT - 1) == 0 ||
+           strncmp(id, DEVICE_CLIENT, sizeof DEVICE_CLIENT - 1) == 0;
+}
+
 static bool check_users(reader *in, const directory *d)
 {
     for (size_t i = 0; i < d->n_users; i++) {
         const user *u = &d->users[i];
         (void)snprintf(in->where, sizeof in->where, "users[%zu]", i);
-        if (!is_id(u->id) || strncmp(u->id, "service:", 8) == 0)
-            return complain(in, "id is too long, or one that service accounts have");
+        if (!is_id(u->id) || is_own_subject(u->id))
+            return complain(in, "id is too long, or one that service accounts or waiting devices have");
         if (!password_is_readable(u->password))
             return complain(in, "password is not scrypt$N$r$p$salt$hash");
     }
@@ -266,7 +272,7 @@ static bool check_grants(const reader *in, const client *c)
 
 static bool check_client(const reader *in, const directory *d, const client *c)
 {
-    if (!is_id(c->id) || strcmp(c->id, BROWSER_CLIENT) == 0)
+    if (!is_id(c->id) || is_own_client(c->id))
         return complain(in, "id is too long, or this server's own");
     if (c->secret != NULL && strlen(c->secret) != 43)
         return complain(in, "secret_sha256 is not the base64url of a SHA-256");

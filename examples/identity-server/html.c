@@ -14,6 +14,12 @@
 
 enum { FIRST_ROOM = 1024 };
 
+int out_of_memory(otok_error *err)
+{
+    *err = (otok_error){.code = OTOK_E_NOMEM, .message = "out of memory"};
+    return OTOK_E_NOMEM;
+}
+
 void text_free(text *t)
 {
     if (t->data != NULL)

@@ -1,5 +1,5 @@
 /*
- * listen.c - the socket, and libmicrohttpd on it: a pool of threads, bounded in connections, memory and patience.
+ * listen.c - the socket, and libmicrohttpd on it: a thread for each connection, bounded in number, memory and patience.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -117,7 +117,11 @@ static size_t leave(void *arg, struct MHD_Connection *connection, char *path)
     return strlen(path);
 }
 
-static struct MHD_Daemon *start(server *s, int fd, unsigned threads, const struct http *http)
+/*
+ * A refresh waits for the disk, and whoever waits at the same time shares one sync.  In a pool a connection belongs to one thread for good,
+ * and waits for what else came to that; so each has its own.
+ */
+static struct MHD_Daemon *start(server *s, int fd, const struct http *http)
 {
     const bool has_tls = http->certificate.data != NULL;
     const struct MHD_OptionItem tls[] = {
@@ -126,32 +130,32 @@ static struct MHD_Daemon *start(server *s, int fd, unsigned threads, const struc
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
         {MHD_OPTION_END, 0, NULL},
     };
-    const unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ERROR_LOG | (has_tls ? MHD_USE_TLS : 0U);
+    const unsigned flags =
+        MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | (has_tls ? MHD_USE_TLS : 0U);
     /* Behind a proxy all connections come from one address. */
     const unsigned of_one = s->behind_proxy ? 0 : CONNECTIONS_OF_ONE;
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, exchange_go_on, s, MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, s, MHD_OPTION_NOTIFY_COMPLETED,
-        exchange_free, s, MHD_OPTION_UNESCAPE_CALLBACK, leave, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, of_one, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_THREAD_POOL_SIZE, threads, has_tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls, MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, NULL, NULL, exchange_go_on, s, MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, s,
+                            MHD_OPTION_NOTIFY_COMPLETED, exchange_free, s, MHD_OPTION_UNESCAPE_CALLBACK, leave, NULL,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                            of_one, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
+                            1, has_tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls, MHD_OPTION_END);
 }
 
-struct http *http_start(server *s, int socket, unsigned threads, const char *certificate, const char *key)
+struct http *http_start(server *s, int socket, const char *certificate, const char *key)
 {
     struct http *http = calloc(1, sizeof *http);
     if (http == NULL)
         return NULL;
     bool is_ready = certificate == NULL || (read_file(certificate, &http->certificate) && read_file(key, &http->key));
     if (is_ready)
-        http->daemon = start(s, socket, threads, http);
+        http->daemon = start(s, socket, http);
     if (http->daemon != NULL)
         return http;
     if (is_ready)
         fprintf(stderr,
-                "identity-server: libmicrohttpd does not start: too many threads, or a key and a certificate that "
-                "do not go together\n");
+                "identity-server: libmicrohttpd does not start: a key and a certificate that do not go together?\n");
     http_stop(http);
     return NULL;
 }

@@ -16,11 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 64, SWEEP_EVERY_S = 60, SWEEP_FOR_US = 500000, SECOND_US = 1000000 };
+enum { SWEEP_EVERY_S = 60, SWEEP_FOR_US = 500000, SECOND_US = 1000000 };
 
 struct options {
     const char *listen, *issuer, *data, *store, *directory, *certificate, *key;
-    unsigned threads;
     bool behind_proxy;
 };
 
@@ -46,7 +45,6 @@ static void print_help(void)
         "  --directory FILE        users, clients and scopes (demo.json, beside its sources)\n"
         "  --tls-cert FILE         PEM: its certificate, and those between it and the root\n"
         "  --tls-key FILE          PEM: the key of that\n"
-        "  --threads N             how many answer (4)\n"
         "  --behind-proxy          requests come through a proxy, which says in X-Forwarded-For from where\n"
         "  --help                  this");
 }
@@ -60,14 +58,6 @@ static bool is_origin(const char *url)
     return len != 0 && authority[len] == '\0';
 }
 
-static bool read_threads(const char *digits, unsigned *out)
-{
-    char *end;
-    unsigned long n = strtoul(digits, &end, 10);
-    *out = (unsigned)n;
-    return *end == '\0' && n >= 1 && n <= MOST_THREADS;
-}
-
 static const char *mistake_in(const struct options *o)
 {
     if (o->issuer != NULL && !is_origin(o->issuer))
@@ -76,8 +66,6 @@ static const char *mistake_in(const struct options *o)
         return "--tls-cert and --tls-key go together";
     if (o->store != NULL && !storage_is_known(o->store))
         return "--store: postgres: and a connection string";
-    if (o->threads == 0)
-        return "--threads: 1 to 64";
     return NULL;
 }
 
@@ -85,17 +73,11 @@ static const char *mistake_in(const struct options *o)
 static int read_options(int argc, char **argv, struct options *o)
 {
     static const struct option known[] = {
-        {"listen", required_argument, NULL, 'l'},
-        {"issuer", required_argument, NULL, 'i'},
-        {"data", required_argument, NULL, 'd'},
-        {"directory", required_argument, NULL, 'u'},
-        {"tls-cert", required_argument, NULL, 'c'},
-        {"tls-key", required_argument, NULL, 'k'},
-        {"threads", required_argument, NULL, 't'},
-        {"behind-proxy", no_argument, NULL, 'p'},
-        {"store", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},   {"issuer", required_argument, NULL, 'i'},
+        {"data", required_argument, NULL, 'd'},     {"directory", required_argument, NULL, 'u'},
+        {"tls-cert", required_argument, NULL, 'c'}, {"tls-key", required_argument, NULL, 'k'},
+        {"behind-proxy", no_argument, NULL, 'p'},   {"store", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
     int found;
     while ((found = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -120,10 +102,6 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         case 'k':
             o->key = optarg;
-            break;
-        case 't':
-            if (!read_threads(optarg, &o->threads))
-                o->threads = 0;
             break;
         case 'p':
             o->behind_proxy = true;
@@ -203,8 +181,7 @@ static bool server_open(server *s, const struct options *o)
     s->behind_proxy = o->behind_proxy;
     s->directory = directory_load(o->directory);
     s->activity = activity_new();
-    s->devices = devices_new();
-    if (s->directory == NULL || s->activity == NULL || s->devices == NULL || !open_data(s, o->data, o->store))
+    if (s->directory == NULL || s->activity == NULL || !open_data(s, o->data, o->store))
         return false;
     s->notices = notices_start(s);
     return s->notices != NULL;
@@ -215,7 +192,6 @@ static void server_close(server *s)
     if (s->notices != NULL)
         notices_stop(s->notices);
     otok_service_close(s->service);
-    devices_free(s->devices);
     activity_free(s->activity);
     seal_free(s->seal);
     directory_free(s->directory);
@@ -281,7 +257,7 @@ static bool serve(server *s, const struct options *o, int socket, const sigset_t
         close(socket);
         return false;
     }
-    struct http *http = http_start(s, socket, o->threads, o->certificate, o->key);
+    struct http *http = http_start(s, socket, o->certificate, o->key);
     if (http == NULL) {
         close(socket);
         return false;
@@ -295,8 +271,7 @@ static bool serve(server *s, const struct options *o, int socket, const sigset_t
 
 int main(int argc, char **argv)
 {
-    struct options o = {
-        .listen = "127.0.0.1:8080", .data = "identity-server-data", .directory = DEMO_DIRECTORY, .threads = 4};
+    struct options o = {.listen = "127.0.0.1:8080", .data = "identity-server-data", .directory = DEMO_DIRECTORY};
     server s = {0};
     uint16_t port = 0;
     sigset_t signals;

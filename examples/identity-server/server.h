@@ -10,7 +10,7 @@
  *     html.c       pages, in which nothing is forgotten to be escaped
  *     seal.c       texts that browsers keep for us: sealed, so that they are ours when they come back
  *     browser.c    who is logged in; the login page
- *     sessions.c   whether a login lives, and its end
+ *     sessions.c   whether a login lives, and its end; session_walk.c: all of a filter, page by page
  *     throttle.c   who has failed too often
  *     authorize.c  authorization endpoint; authorize_check.c: what can be wrong with a request
  *     consent.c    the consent page
@@ -18,7 +18,7 @@
  *     client_auth.c which client asks; revocation, introspection
  *     token.c      the token endpoint and its grants
  *     issue.c      what an approval is worth: tokens; offline access and consent at the grants without a page
- *     device.c     the device grant (RFC 8628)
+ *     device.c     the device grant (RFC 8628); device_request.c: the devices that wait
  *     discovery.c  metadata, JWKS, UserInfo
  *     logout.c     RP-initiated logout
  *     backchannel.c tells clients of logouts, by a thread of its own
@@ -28,9 +28,9 @@
  *     admin.c      the administrator's pages; also admin_client.c, admin_user.c, admin_end.c
  *     activity.c   the last minutes, for those pages: counters and events
  *
- * All that must outlive a restart is in the library's store: offline sessions, consents, and the logins of browsers too, which are
- * sessions of this server itself.  Codes and cookies are sealed texts.  So any number of these servers can share one store; only
- * device codes, which live for ten minutes, are in the memory of one.
+ * All that must outlive a restart is in the library's store: offline sessions, consents, and also the logins of browsers and what devices
+ * ask for, which are sessions of this server itself.  Codes and cookies are sealed texts.  So any number of these servers can share one
+ * store.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -53,6 +53,8 @@ typedef struct text {
 } text;
 
 void text_free(text *t); /* wipes it, and makes it empty */
+
+int out_of_memory(otok_error *err); /* OTOK_E_NOMEM, which it says there */
 
 /*
  * Adds by a format, in which only these are known, and everything else is a bug that ends in a failed text:
@@ -112,6 +114,8 @@ void directory_free(directory *d);
 
 const user *directory_user(const directory *d, const char *id); /* NULL: none; takes NULL */
 const client *directory_client(const directory *d, const char *id);
+bool is_own_client(
+    const char *client_id); /* of sessions that are this server's own: no client in a directory is called so */
 const scope *directory_scope(const directory *d, const char *name);
 size_t directory_users(const directory *d, const user **out); /* all, in the order of the file */
 size_t directory_clients(const directory *d, const client **out);
@@ -161,7 +165,6 @@ int storage_open(const char *name, const char *folder, otok_store **store, otok_
 /* ------------------------------------------------------------------------------------------------------------ main.c */
 
 typedef struct activity activity;
-typedef struct devices devices;
 typedef struct notices notices;
 
 typedef struct server {
@@ -170,7 +173,6 @@ typedef struct server {
     directory *directory;
     seal *seal;
     activity *activity;
-    devices *devices;
     notices *notices;
     bool behind_proxy; /* which tells in X-Forwarded-For where requests come from */
 } server;
@@ -179,8 +181,9 @@ int64_t now_us(void);
 
 /* --------------------------------------------------------------------------------------------------------- callbacks.c */
 
-/* The client of browsers' logins: this server itself. */
+/* This server's own: of the logins of browsers; and, before a client's id, of what devices ask for. */
 #define BROWSER_CLIENT "browser"
+#define DEVICE_CLIENT  "device:"
 
 void callbacks_set(otok_callbacks *callbacks); /* their `user` is the server */
 
@@ -247,8 +250,6 @@ char *request_cookie(const request *r, const char *name); /* freed with free(); 
 /* form-action of this page: also the origin, or scheme, of `url`. */
 void answer_may_post_to(request *r, const char *url);
 
-int out_of_memory(otok_error *err); /* OTOK_E_NOMEM, which it says there */
-
 /* A hidden field that every <form method="post"> of a page needs. */
 void html_csrf(const request *r, text *out);
 
@@ -256,7 +257,7 @@ void html_csrf(const request *r, text *out);
 int http_listen(const char *where, uint16_t *port);
 
 struct http; /* answers what comes to that socket, which it closes at the end */
-struct http *http_start(server *s, int socket, unsigned threads, const char *certificate,
+struct http *http_start(server *s, int socket, const char *certificate,
                         const char *key); /* PEM files; NULL: plain HTTP.  NULL: said on stderr */
 void http_stop(struct http *http);
 
@@ -417,11 +418,10 @@ int scope_granted(const client *c, const user *u, const char *asked, int32_t gra
 /* Adds to what a subject has allowed a client. */
 int consent_add(server *s, const char *subject, const client *c, const char *granted, otok_error *err);
 
-devices *devices_new(void);
-void devices_free(devices *all);
-void do_device_authorization(request *r);                                         /* POST /device_authorization */
-void show_device(request *r);                                                     /* GET /device?user_code= */
-void do_device(request *r);                                                       /* POST */
+void device_policy(otok_policy *policy);  /* of the sessions that requests are */
+void do_device_authorization(request *r); /* POST /device_authorization */
+void show_device(request *r);             /* GET /device?user_code= */
+void do_device(request *r);               /* POST */
 void do_device_token(request *r, const client *c, const otok_http_request *http); /* the token endpoint's part */
 
 void answer_object(request *r, int status, struct cJSON *object); /* as JSON; frees it */

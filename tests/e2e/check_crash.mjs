@@ -5,6 +5,7 @@
 import { scenario, runScenarios } from './support/scenario.mjs';
 import { authorize, byPassword, logIn, post, redirectOf, refresh } from './support/clients.mjs';
 import { poll } from './support/process.mjs';
+import { Refresher, whileRefreshing } from './support/refresher.mjs';
 import { Robot } from './support/robot.mjs';
 import { Stack } from './support/stack.mjs';
 import assert from 'node:assert/strict';
@@ -14,51 +15,14 @@ const ANSWERS = 10; // that each client gets between two kills
 
 let stack;
 
-/** A client that refreshes without a pause, and keeps the newest token, also when nobody answers. */
-class Refresher {
-    answered = 0;
-    rotated = 0;
-
-    constructor(id, token) {
-        Object.assign(this, { id, token });
-    }
-
-    async once() {
-        const { status, body } = await refresh(stack, this.id, this.token);
-        if (status === 503) return; // try again: it is not told otherwise (R8)
-        assert.equal(status, 200, JSON.stringify(body));
-        this.rotated += body.refresh_token === this.token ? 0 : 1;
-        this.token = body.refresh_token;
-        this.answered++;
-    }
-
-    /** Until `when.over`: no connection, or a broken one, is what is expected; a refusal is not. */
-    async run(when) {
-        while (!when.over) {
-            try {
-                await this.once();
-            } catch (error) {
-                if (error.name === 'AssertionError') throw error;
-                await new Promise((resolve) => setTimeout(resolve, 20));
-            }
-        }
-    }
-}
-
 /** Kills the server while all of them refresh, and starts it again. */
 async function killAmidst(clients) {
-    const when = { over: false };
     const goals = clients.map(({ answered }) => answered + ANSWERS);
-    const runs = Promise.all(clients.map((client) => client.run(when)));
-    const busy = poll('answers', () => clients.every(({ answered }, i) => answered >= goals[i]));
-    try {
-        await Promise.race([runs, busy]);
+    await whileRefreshing(clients, async () => {
+        await poll('answers', () => clients.every(({ answered }, i) => answered >= goals[i]));
         assert.equal(await stack.killServer(), 'SIGKILL');
         await stack.startServer();
-    } finally {
-        when.over = true;
-    }
-    await runs;
+    });
 }
 
 scenario(
@@ -68,11 +32,11 @@ scenario(
         const clients = [];
         for (const user of ['alice', 'bob']) {
             const { refresh_token } = await byPassword(stack, user);
-            clients.push(new Refresher('nightly-backup', refresh_token));
+            clients.push(new Refresher(stack, 'nightly-backup', refresh_token));
         }
         for (const robot of [browser, new Robot(), new Robot()]) {
             const { tokens } = await logIn(stack, 'pocket-notes', { robot });
-            clients.push(new Refresher('pocket-notes', tokens.refresh_token));
+            clients.push(new Refresher(stack, 'pocket-notes', tokens.refresh_token));
         }
         const isYoung = ({ id, rotated }) => id === 'pocket-notes' && rotated === 0;
         for (let kills = 0; kills < KILLS || clients.some(isYoung); kills++) {

@@ -1,11 +1,12 @@
 // The identity server under test, with a data folder and ports of its own, and beside it, where a test asks for them,
-// the example programs that use it, and a proxy that loses responses.
+// the example programs that use it, a proxy that loses responses, and more servers behind one that asks each in turn.
 // SPDX-License-Identifier: MIT
 
 import './node.mjs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { Balancer } from './balancer.mjs';
 import { Program, answers, freePort } from './process.mjs';
 import { LossyProxy } from './proxy.mjs';
 
@@ -33,8 +34,12 @@ async function writeDirectory(file, ports, guests) {
 
 export class Stack {
     programs = [];
+    nodes = []; // behind the balancer: each can be used as a stack for plain requests to that server
 
-    /** options: web, files: the example programs; guests: more users; proxy: requests go through a LossyProxy. */
+    /**
+     * options: web, files: the example programs; guests: more users; proxy: requests go through a LossyProxy; store:
+     * for --store; servers: so many behind a Balancer, each with its own copy of the keys.
+     */
     static async start(options = {}) {
         const stack = new Stack();
         try {
@@ -52,12 +57,18 @@ export class Stack {
         this.directory = path.join(this.folder, 'directory.json');
         this.ports = { web: await freePort(), files: await freePort() };
         await writeDirectory(this.directory, this.ports, options.guests ?? 0);
+        this.store = options.store;
+        if (options.servers) {
+            this.balancer = await Balancer.listen();
+            this.issuer = `http://localhost:${this.balancer.port}`;
+        }
         if (options.proxy) {
             this.proxy = await LossyProxy.listen();
             this.issuer = `http://localhost:${this.proxy.port}`;
             this.proxy.target = this.port = await freePort();
         }
-        await this.startServer();
+        if (options.servers) await this.#startNodes(options.servers);
+        else await this.startServer();
         if (options.web) this.web = await this.#startExample('web.py', this.ports.web);
         if (options.files) this.files = await this.#startExample('files_api.py', this.ports.files);
     }
@@ -69,16 +80,31 @@ export class Stack {
         this.port ??= Number(new URL(this.issuer).port);
     }
 
-    async #startServer(port, more) {
-        const server = new Program('identity-server', binary, [
-            '--listen',
-            `127.0.0.1:${port}`,
-            '--data',
-            path.join(this.folder, 'data'),
-            '--directory',
-            this.directory,
-            ...more,
-        ]);
+    /** The first makes the keys, and the others are given them. */
+    async #startNodes(count) {
+        for (let n = 0; n < count; n++) {
+            const port = await freePort();
+            const node = { issuer: `http://localhost:${port}`, ports: this.ports, port, data: this.dataFolder(n) };
+            if (n > 0) await cp(this.dataFolder(0), node.data, { recursive: true });
+            this.nodes.push(node);
+            await this.startNode(node);
+        }
+    }
+
+    async startNode(node) {
+        const more = ['--issuer', this.issuer, '--behind-proxy'];
+        node.server = await this.#startServer(node.port, more, node.data);
+        if (!this.balancer.targets.includes(node.port)) this.balancer.targets.push(node.port);
+    }
+
+    dataFolder(n = 0) {
+        return path.join(this.folder, n ? `data-${n}` : 'data');
+    }
+
+    async #startServer(port, more, data = this.dataFolder()) {
+        const where = ['--listen', `127.0.0.1:${port}`, '--data', data, '--directory', this.directory];
+        const store = this.store ? ['--store', this.store] : [];
+        const server = new Program('identity-server', binary, [...where, ...store, ...more]);
         this.programs.push(server);
         await server.until((output) => /^listening on \S+$/m.test(output));
         return server;
@@ -129,14 +155,17 @@ export class Stack {
     async #end() {
         const statuses = await Promise.all(this.programs.map((program) => program.stop()));
         await this.proxy?.close();
+        await this.balancer?.close();
         await rm(this.folder, { recursive: true, force: true });
         return statuses;
     }
 
-    /** Stops all of it. The server has to end well: with status 0, which under a sanitizer says that nothing leaked. */
+    /** Stops all of it. Servers have to end well: with status 0, which under a sanitizer says that nothing leaked. */
     async stop() {
-        const index = this.programs.indexOf(this.server);
-        const status = (await this.#end())[index];
-        if (status !== 0) throw new Error(`the server ended with ${status}\n${this.log()}`);
+        const servers = [this.server, ...this.nodes.map((node) => node.server)].filter(Boolean);
+        const indexes = servers.map((server) => this.programs.indexOf(server));
+        const statuses = await this.#end();
+        for (const index of indexes)
+            if (statuses[index] !== 0) throw new Error(`the server ended with ${statuses[index]}\n${this.log()}`);
     }
 }
