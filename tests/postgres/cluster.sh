@@ -81,6 +81,7 @@ dynamic_shared_memory_type = mmap
 fsync = on
 synchronous_commit = on
 synchronous_standby_names = ''
+wal_retrieve_retry_interval = 100ms # by default a promotion may sleep for 5 s, when it is asked for as the primary goes
 log_min_messages = warning
 log_min_error_statement = panic
 END

@@ -375,12 +375,14 @@ void proxy_plan_make(proxy *p, const proxy_plan *plan)
     (void)pthread_mutex_unlock(&p->mutex);
 }
 
-void proxy_plan_end(proxy *p, size_t counts[PROXY_WAYS])
+bool proxy_plan_end(proxy *p, size_t counts[PROXY_WAYS])
 {
     (void)pthread_mutex_lock(&p->mutex);
+    bool carried_out = p->plan.nth > 0 && !p->planned;
     p->planned = false;
     memcpy(counts, p->counts, sizeof p->counts);
     (void)pthread_mutex_unlock(&p->mutex);
+    return carried_out;
 }
 
 /* With the mutex: until the loop has gone round whole. */

@@ -40,8 +40,8 @@ void proxy_close(proxy *p);
 /* Begins to count. */
 void proxy_plan_make(proxy *p, const proxy_plan *plan);
 
-/* Counts no more; how many messages there were. */
-void proxy_plan_end(proxy *p, size_t counts[PROXY_WAYS]);
+/* Counts no more; how many messages there were.  False: the plan's was not among them, and nothing was done. */
+bool proxy_plan_end(proxy *p, size_t counts[PROXY_WAYS]);
 
 /*
  * What is held for the server goes there, whether or not its client is still there; what is held for a client, to it if it is.  Returns

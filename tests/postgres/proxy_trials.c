@@ -30,6 +30,7 @@ static bool fits(int rc, int n)
 static bool tell(proxy_tally *tally, const proxy_trial *trial, const char *what, int rc, int n)
 {
     const proxy_plan *plan = &trial->plan;
+    tally->wrong++;
     if (tally->story[0] == '\0')
         (void)snprintf(tally->story, sizeof tally->story,
                        "%s%s, %s message %zu to the %s%s: %s: %s, and it has happened %d times",
@@ -43,6 +44,7 @@ static void count_answer(proxy_tally *tally, int rc, int n)
 {
     tally->ok += rc == OTOK_OK;
     tally->uncertain += rc == OTOK_E_UNCERTAIN;
+    tally->busy += rc == OTOK_E_BUSY;
     tally->untried += is_not_written(rc);
     tally->happened += rc == OTOK_E_UNCERTAIN && n == 1;
 }
@@ -108,6 +110,7 @@ static bool check_retry(proxy_bench *b, const proxy_trial *trial, const char *fi
     int n = proxy_how_often(b, trial->operation);
     if (rc != OTOK_OK || n != 1)
         return tell(tally, trial, "the retry", rc, n);
+    tally->once++;
     if (*first != '\0' && strcmp(first, successor) != 0)
         return tell(tally, trial, "the retry gave another token", rc, n);
     if (trial->operation == PROXY_REFRESH || trial->operation == PROXY_ISSUE)
@@ -160,14 +163,14 @@ bool proxy_try(proxy_bench *b, const proxy_trial *trial, proxy_tally *tally)
         return tell(tally, trial, "it cannot be prepared", OTOK_E_STATE, 0);
     proxy_plan_make(b->proxy, &trial->plan);
     int rc = perform_and_time(b, trial, &took_ms);
-    proxy_plan_end(b->proxy, counts);
+    tally->spoiled += proxy_plan_end(b->proxy, counts);
     if (took_ms > tally->longest_ms)
         tally->longest_ms = took_ms;
     return judge(b, trial, rc, took_ms, tally);
 }
 
-/* How many messages an operation has when nothing goes wrong; a server that is slow is asked again. */
-static bool count_messages(proxy_bench *b, proxy_operation operation, bool cold, size_t counts[PROXY_WAYS])
+/* A server that is slow is asked again. */
+bool proxy_count_messages(proxy_bench *b, proxy_operation operation, bool cold, size_t counts[PROXY_WAYS])
 {
     const proxy_trial trial = {.operation = operation, .cold = cold};
     int64_t took_ms;
@@ -177,42 +180,9 @@ static bool count_messages(proxy_bench *b, proxy_operation operation, bool cold,
             continue;
         proxy_plan_make(b->proxy, &trial.plan);
         rc = perform_and_time(b, &trial, &took_ms);
-        proxy_plan_end(b->proxy, counts);
+        (void)proxy_plan_end(b->proxy, counts);
         if (took_ms > PROXY_TIMEOUT_MS)
             rc = OTOK_E_BUSY; /* something was done twice, perhaps */
     }
     return rc == OTOK_OK && counts[PROXY_TO_SERVER] > 0 && counts[PROXY_TO_CLIENT] > 0;
-}
-
-static bool spoil(proxy_bench *b, proxy_trial *trial, bool rare, proxy_tally *tally)
-{
-    bool good = true;
-    for (int deed = 0; deed < PROXY_DEEDS; deed++) {
-        trial->plan.deed = (proxy_deed)deed;
-        bool is_error = deed == PROXY_FATAL || deed == PROXY_SHUTDOWN;
-        bool is_rare = deed != PROXY_CUT_BEFORE && deed != PROXY_CUT_AFTER;
-        if ((is_error && trial->plan.way == PROXY_TO_SERVER) || (is_rare && !rare))
-            continue;
-        trial->late = false;
-        good = proxy_try(b, trial, tally) && good;
-        trial->late = true;
-        if (deed == PROXY_HOLD && trial->plan.way == PROXY_TO_SERVER)
-            good = proxy_try(b, trial, tally) && good;
-    }
-    return good;
-}
-
-bool proxy_try_all(proxy_bench *b, proxy_operation operation, bool cold, const proxy_choice *choice, proxy_tally *tally)
-{
-    size_t counts[PROXY_WAYS];
-    bool good = count_messages(b, operation, cold, counts);
-    if (!good)
-        (void)snprintf(tally->story, sizeof tally->story, "%s: not even undisturbed", proxy_operation_name(operation));
-    for (int way = 0; good && way < PROXY_WAYS; way++) {
-        for (size_t nth = choice->first; nth <= counts[way]; nth += choice->step) {
-            proxy_trial trial = {.operation = operation, .cold = cold, .plan = {.way = (proxy_way)way, .nth = nth}};
-            good = spoil(b, &trial, nth % choice->rare_step == (size_t)operation % choice->rare_step, tally) && good;
-        }
-    }
-    return good;
 }

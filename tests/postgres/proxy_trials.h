@@ -35,8 +35,13 @@ typedef struct proxy_trial {
 typedef struct proxy_bench proxy_bench;
 
 typedef struct proxy_tally {
-    uint64_t trials, ok, uncertain, untried;
+    uint64_t trials;
+    uint64_t spoiled; /* of these: the message came */
+    uint64_t ok, uncertain, untried;
     uint64_t happened; /* of the uncertain ones */
+    uint64_t busy;     /* of the untried ones */
+    uint64_t once;     /* the client's retries after which it had happened exactly once */
+    uint64_t wrong;
     int64_t longest_ms;
     char story[512]; /* the first answer that was not true; "" */
 } proxy_tally;
@@ -48,14 +53,8 @@ void proxy_bench_close(proxy_bench *bench);
 /* Does one; false: it is told in the tally. */
 bool proxy_try(proxy_bench *bench, const proxy_trial *trial, proxy_tally *tally);
 
-/* Which messages: every `step`th beginning with `first` is cut off before and behind it; every `rare_step`th gets all the rest. */
-typedef struct proxy_choice {
-    size_t first, step, rare_step;
-} proxy_choice;
-
-/* Both ways, whatever can be done to a message.  False as above; goes on to the end all the same. */
-bool proxy_try_all(proxy_bench *bench, proxy_operation operation, bool cold, const proxy_choice *choice,
-                   proxy_tally *tally);
+/* How many messages an operation has when nothing goes wrong.  False: something does. */
+bool proxy_count_messages(proxy_bench *bench, proxy_operation operation, bool cold, size_t counts[PROXY_WAYS]);
 
 const char *proxy_operation_name(proxy_operation operation);
 
