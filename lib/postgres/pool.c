@@ -85,13 +85,21 @@ static int open_connection(otok_pg *store, otok_pg_connection *connection, otok_
     return rc;
 }
 
+/* A moment, but not beyond the deadline. */
+static void pause_until(int64_t deadline_us)
+{
+    int64_t left_us = deadline_us - otok_pg_clock_us(), most_us = PAUSE_MS * INT64_C(1000);
+    struct timespec pause = {.tv_nsec = (long)(left_us < most_us ? left_us : most_us) * 1000};
+    if (left_us > 0)
+        (void)nanosleep(&pause, NULL);
+}
+
 /* While there is no primary: a failover takes a moment. */
 static int open_patiently(otok_pg *store, otok_pg_connection *connection, int64_t deadline_us, otok_error *err)
 {
-    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     int rc = open_connection(store, connection, err);
     while (rc == OTOK_E_BUSY && otok_pg_clock_us() < deadline_us) {
-        (void)nanosleep(&pause, NULL);
+        pause_until(deadline_us);
         rc = open_connection(store, connection, err);
     }
     return rc;

@@ -145,8 +145,13 @@ static bool wait_for(PGconn *pg, short events, int64_t deadline_us)
     }
 }
 
+/*
+ * Some of what comes libpq drops when it has no memory for it, a pipeline's end among them, and waits on for what was there: that it
+ * tells of trouble, and has no result that does, is all there is to see of that.
+ */
 bool otok_pg_next(PGconn *pg, int64_t deadline_us, PGresult **out)
 {
+    size_t told = strlen(PQerrorMessage(pg));
     *out = NULL;
     for (;;) {
         int unsent = PQflush(pg);
@@ -156,6 +161,8 @@ bool otok_pg_next(PGconn *pg, int64_t deadline_us, PGresult **out)
             *out = PQgetResult(pg);
             return PQstatus(pg) == CONNECTION_OK;
         }
+        if (strlen(PQerrorMessage(pg)) > told)
+            return false;
         if (!wait_for(pg, (short)(unsent != 0 ? POLLIN | POLLOUT : POLLIN), deadline_us) || PQconsumeInput(pg) == 0)
             return false;
     }

@@ -31,11 +31,13 @@ static void report(void *user, const char *clause, int32_t passed, const char *d
         (void)snprintf(r->first, sizeof r->first, "%s: %s", clause, detail);
 }
 
+static const uint64_t seeds[] = {20251121, 20251122, 0, 1, UINT64_MAX};
+
 START_TEST(postgres_keeps_the_contract)
 {
     static run r;
     otok_error err;
-    const otok_conform kit = {.size = sizeof kit, .user = &r, .open = open_store, .report = report, .seed = 20251122};
+    const otok_conform kit = {.size = sizeof kit, .user = &r, .open = open_store, .report = report, .seed = seeds[_i]};
     int rc = otok_store_conform(&kit, &err);
     ck_assert_msg(rc == OTOK_OK && r.others == 0, "%s: %s", otok_error_name(rc), r.first);
     ck_assert_int_gt(r.passed, 30);
@@ -44,7 +46,7 @@ END_TEST
 
 static void add(TCase *tc)
 {
-    tcase_add_test(tc, postgres_keeps_the_contract);
+    tcase_add_loop_test(tc, postgres_keeps_the_contract, 0, sizeof seeds / sizeof seeds[0]);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "postgres/postgres.h"
 #include "postgres/server.h"
 #include "support/ask.h"
 #include "support/crew.h"
@@ -279,6 +280,63 @@ START_TEST(what_is_no_conninfo_or_no_server_is_said)
 }
 END_TEST
 
+/* Where there is no server it is looked for until wait_ms is over, and not longer.  The machine may be busy: the fastest counts. */
+START_TEST(a_server_that_is_not_there_is_not_waited_for_longer_than_asked)
+{
+    test_server server;
+    otok_store *store = NULL;
+    int64_t fastest_us = INT64_MAX;
+    test_server_begin(&server, "brief");
+    server.options.wait_ms = 10;
+    for (int i = 0; i < 10; i++) {
+        int64_t start_us = otok_pg_clock_us();
+        test_assert_code(OTOK_E_BUSY, otok_store_open_postgres("host=/nowhere", &server.options, &store, NULL));
+        int64_t took_us = otok_pg_clock_us() - start_us;
+        fastest_us = took_us < fastest_us ? took_us : fastest_us;
+    }
+    ck_assert_int_ge(fastest_us, 10000);
+    ck_assert_int_lt(fastest_us, 50000);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------------- plans */
+
+/*
+ * A server compiles a plan that it thinks costly, which takes longer than all that the library ever asks: so it is told not to.  One that
+ * was told to write down what it compiles has written nothing.
+ */
+static int ignore(void *arg, const otok_record *record)
+{
+    (void)arg;
+    (void)record;
+    return 0;
+}
+
+START_TEST(no_plan_is_compiled)
+{
+    test_server server;
+    otok_store *store = NULL;
+    otok_error err;
+    uint64_t n;
+    test_server_begin(&server, "compiled");
+    test_server_migrate(&server);
+    test_assert_code(OTOK_OK, test_server_try(&server, "options='-c jit_dump_bitcode=on'", &store, &err));
+    test_assert_code(OTOK_OK, test_raw_insert(store, 1, 10));
+    test_assert_code(OTOK_OK, test_raw_head(store, 1, 1));
+    ck_assert_uint_eq(test_raw_version(store, 1), 2);
+    ck_assert_uint_eq(test_raw_count(store), 1);
+    for (uint32_t index = OTOK_INDEX_REALM; index <= OTOK_PG_COLUMNS + 1; index++) {
+        otok_scan scan = {.size = sizeof scan, .limit = 10, .key = {.index = index}};
+        test_assert_code(OTOK_OK, otok_store_count(store, &scan.key, &n, &err));
+        test_assert_code(OTOK_OK, otok_store_scan(store, &scan, ignore, NULL, &err));
+        scan.flags = OTOK_SCAN_DESCENDING;
+        test_assert_code(OTOK_OK, otok_store_scan(store, &scan, ignore, NULL, &err));
+    }
+    ck_assert_int_eq(test_server_number(&server, "SELECT count(*) FROM pg_ls_dir('.') AS f WHERE f LIKE '%.bc'"), 0);
+    otok_store_close(store);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------------- the view */
 
 START_TEST(an_administrator_sees_sessions)
@@ -324,6 +382,8 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_wrong_argument_is_named);
     tcase_add_test(tc, a_conninfo_of_a_newer_or_older_header_is_read_as_every_struct);
     tcase_add_test(tc, what_is_no_conninfo_or_no_server_is_said);
+    tcase_add_test(tc, a_server_that_is_not_there_is_not_waited_for_longer_than_asked);
+    tcase_add_test(tc, no_plan_is_compiled);
     tcase_add_test(tc, an_administrator_sees_sessions);
 }
 

@@ -22,7 +22,8 @@ typedef struct oom_shortage {
     bool armed;
     bool for_good; /* from the k-th on, else the k-th alone */
     uint64_t k, count;
-    int64_t living; /* allocations that were not freed */
+    int64_t living;     /* allocations that were not freed */
+    int64_t longest_us; /* that a call took */
     const char *what;
 } oom_shortage;
 
@@ -37,6 +38,32 @@ void oom_resume(bool armed);
 
 /* Which failure it was, for messages. */
 const char *oom_where(void);
+
+/* ------------------------------------------------------------------------------------------------------- the change */
+
+/*
+ * What a store says of a commit whose answer could not be kept is OTOK_E_UNCERTAIN: only one that is asked over a connection does.
+ * Then the call was done, or was not, and which of the two is seen by what became of the records.
+ */
+enum { OOM_MOST_RECORDS = 4096 };
+
+typedef struct oom_versions {
+    size_t n;
+    otok_id ids[OOM_MOST_RECORDS]; /* in their order */
+    uint64_t versions[OOM_MOST_RECORDS];
+} oom_versions;
+
+/* How many records; `spoiled`: they are at another version than that before, or the next. */
+typedef struct oom_change {
+    size_t inserted, raised, deleted, spoiled;
+} oom_change;
+
+void oom_versions_of(otok_store *store, oom_versions *out);
+oom_change oom_change_between(const oom_versions *old, const oom_versions *now);
+bool oom_change_is(oom_change change, oom_change expected);
+
+/* Where LMDB is stood in for by a server: waits until that has done all that it was sent on connections that are closed now. */
+void oom_settle(void) __attribute__((__weak__));
 
 /* -------------------------------------------------------------------------------------------------------- the stage */
 
@@ -70,6 +97,9 @@ typedef struct oom_stage {
     otok_outbox_batch *given_batch;
     otok_keyring *given_keyring;
     char *expected;
+    /* The store before a call, and what a call that is done makes of it. */
+    oom_versions before;
+    oom_change done;
 } oom_stage;
 
 typedef struct oom_scenario {
