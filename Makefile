@@ -175,6 +175,21 @@ identity-server: $(SERVER) ## examples/identity-server: an OpenID provider, as a
 demo-server: $(SERVER) ## starts it, with a web application and a files API that use it: open http://localhost:8080/
 	@$(SERVER_DIR)/demo.sh $<
 
+# Processes of one thread on libuv, whose refreshes share commits: part of `make check` where libuv and http_parser are.
+
+PREFORK_DIR  := examples/prefork
+PREFORK_SRC  := $(sort $(wildcard $(PREFORK_DIR)/*.c))
+PREFORK       = $(BUILD)/$(PREFORK_DIR)/prefork
+PREFORK_BUILT = $(if $(shell $(CC) $(CPPFLAGS) -E -include uv.h -include http_parser.h -x c /dev/null >/dev/null 2>&1 && echo 1),$(PREFORK))
+
+$(PREFORK): $(PREFORK_SRC:%.c=$(OBJ)/%.o) $(LIB_SO)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) -o $@ $(filter %.o,$^) $(USER_LIBS) -luv -lhttp_parser
+
+.PHONY: prefork
+prefork: $(PREFORK) ## examples/prefork: a token endpoint in processes of one thread, with refreshes in batches
+
 # ---- The command ----
 # Built as a user would, too. What is installed is linked anew: in BUILD it finds the library beside it, there where it is installed.
 
@@ -235,7 +250,7 @@ $(TESTS) $(CRASHES) $(LONG_RUNS) $(FUZZERS) $(METRICS) $(TOOL_HOST): $(BUILD)/%:
 
 # What of the identity server needs no HTTP is tested like the library.
 IDENTITY_TESTS = $(filter $(BUILD)/tests/check_identity_%,$(TESTS))
-IDENTITY_PARTS = $(patsubst %,$(OBJ)/$(SERVER_DIR)/%.o,device_table directory directory_read password throttle html seal)
+IDENTITY_PARTS = $(patsubst %,$(OBJ)/$(SERVER_DIR)/%.o,device_request directory directory_read password session_walk throttle html seal)
 $(IDENTITY_TESTS): $(IDENTITY_PARTS)
 $(IDENTITY_TESTS): MAIN = $(IDENTITY_PARTS)
 
@@ -268,6 +283,8 @@ list_binding = suite tests/bindings/check_$1 $(BUILD)/tests/bindings/layout_$1 >
                tests/bindings/check_$1.py $(PLAIN) $(abspath $(LIB_SO)) "$$TMPDIR/layout"$(newline)
 list_bindings = $(foreach b,$(BINDINGS),$(call list_binding,$b))
 TOOL_TESTS  := $(sort $(wildcard tests/tools/check_*.py))
+list_prefork = $(if $(PREFORK_BUILT),suite tests/examples/check_prefork $(WRAP) $(PYTHON) -B tests/examples/check_prefork.py \
+               $(PREFORK)$(newline))
 list_tools   = $(foreach t,$(TOOL_TESTS),suite $(t:.py=) $(WRAP) $(PYTHON) -B $t $(TOOL) $(TOOL_HOST)$(newline))
 RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 
@@ -275,8 +292,8 @@ RUN          = CK_DEFAULT_TIMEOUT=60 tests/run.sh
 PYTHON = /usr/bin/python3
 
 .PHONY: check check-list check-metrics check-bindings check-tools
-check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) $(TOOL_HOST) $(LAYOUTS) ## every test, example, fuzz corpus and documented example
-	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_metrics)$(list_bindings)$(list_tools))
+check: all $(TESTS) $(FUZZERS) $(EXAMPLES) $(METRICS) $(TOOL_HOST) $(LAYOUTS) $(PREFORK_BUILT) ## every test, example, fuzz corpus and documented example
+	$(file >$(BUILD)/check.list,$(call list_tests,$(TESTS))$(list_replays)$(list_demos)$(list_prefork)$(list_metrics)$(list_bindings)$(list_tools))
 	@CC='$(COMPILE)' LIBS='$(USER_LIBS)' tests/lint/examples.sh $(BUILD)/docs >>$(BUILD)/check.list
 	@$(RUN) $(BUILD)/check.list
 
@@ -297,18 +314,26 @@ SUBMAKE = +$(Q)$(MAKE) --no-print-directory CONFIG=$(abspath $(CONFIG)) HARDEN_C
 SANITIZE  = -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
 ASAN      = $(SANITIZE) -fsanitize=address,undefined
 TSAN      = $(SANITIZE) -fsanitize=thread
+ASAN_RUN  = CK_TIMEOUT_MULTIPLIER=5 LIMIT=900
+TSAN_RUN  = TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 LIMIT=900
 FUZZ      = $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
+
+# Of PostgreSQL what libofflinetok-postgres does itself.
+PG_PART = $(if $(HAVE_POSTGRES),$(SUBMAKE) BUILD=$(BUILD)/$1 CFLAGS='$2' PG_TESTS='$(patsubst %,$(BUILD)/$1/tests/postgres/check_%,$3)' \
+  PG_SAME_SRC='$4' RUN='$5 $(RUN)' WRAP="$6" check-postgres)
 
 .PHONY: check-asan check-tsan check-valgrind check-crash check-million check-stress check-linear cover fuzz fuzz-run
 check-asan: ## the same under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
-	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='CK_TIMEOUT_MULTIPLIER=5 LIMIT=900 $(RUN)' check
+	$(SUBMAKE) BUILD=$(BUILD)/asan CFLAGS='$(ASAN)' RUN='$(ASAN_RUN) $(RUN)' check
+	$(call PG_PART,asan,$(ASAN),open trouble memory,check_races,$(ASAN_RUN))
 
 # TSan cannot map its shadow where a kernel randomises addresses too widely; setarch -R turns that off, where it may.
 # Of the tests those in which threads or processes meet: it has nothing to say of the others.
+PLAIN_ADDRESSES = $$(setarch -R true 2>/dev/null && echo setarch -R)
 THREADED = $(shell grep -lE 'pthread|support/(crew|crash|engine|linear|stress)\.h' $(TEST_SRC))
 check-tsan: ## those of threads and processes under ThreadSanitizer
-	$(SUBMAKE) BUILD=$(BUILD)/tsan CFLAGS='$(TSAN)' TEST_SRC='$(THREADED)' WRAP="$$(setarch -R true 2>/dev/null && echo setarch -R)" \
-	  RUN='TSAN_OPTIONS=halt_on_error=1 CK_TIMEOUT_MULTIPLIER=10 LIMIT=900 $(RUN)' check
+	$(SUBMAKE) BUILD=$(BUILD)/tsan CFLAGS='$(TSAN)' TEST_SRC='$(THREADED)' WRAP="$(PLAIN_ADDRESSES)" RUN='$(TSAN_RUN) $(RUN)' check
+	$(call PG_PART,tsan,$(TSAN),open trouble,check_races check_cap_races,$(TSAN_RUN),$(PLAIN_ADDRESSES))
 
 # Not tests/fault: its kills, and its own allocators, are of no use under a tool that puts itself in between.
 check-valgrind: all $(TESTS) ## the test programs under valgrind
@@ -351,104 +376,9 @@ fuzz-run: $(FUZZERS)
 	  -artifact_prefix=$(BUILD)/findings/$(notdir $p)- $p.corpus $(call fuzz_corpus,$p)$(newline)))
 	@LIMIT=$$(($(FUZZ_SECONDS) + 120)) $(RUN) $(BUILD)/fuzz.list
 
-# ---- End to end ----
-# The identity server, driven by real clients and a real browser. The tests are copied to BUILD/e2e, beside the packages of
-# npm and PyPI that they need: fetched once for each state of the lock files, and checked against their hashes.
-# e2e/check_*.mjs run on Node, check_*.py on Python; CHROMIUM is the browser.
+# ---- Tests of a kind of their own, and benchmarks ----
 
-E2E        = $(abspath $(BUILD)/e2e)
-E2E_SRC   := $(sort $(wildcard tests/e2e/* tests/e2e/support/*))
-# The longest first.
-E2E_TESTS := $(notdir $(filter tests/e2e/check_%.py,$(E2E_SRC)) $(filter tests/e2e/check_%.mjs,$(E2E_SRC)))
-E2E_JOBS   = 3
-CHROMIUM  ?= chromium
-
-packages_first = $(if $(filter deps deps-dev,$(MAKECMDGOALS)),packages)
-
-$(E2E)/node_modules/.up-to-date: tests/e2e/package.json tests/e2e/package-lock.json | $(packages_first)
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'Node and npm are missing: make deps check-e2e'; exit 1; }
-	@mkdir -p $(E2E) && cp $^ $(E2E)
-	$(call say,NPM,$(@D))
-	$(Q)cd $(E2E) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log; exit 1; }
-	@touch $@
-
-$(E2E)/venv/.up-to-date: tests/e2e/requirements.txt | $(packages_first)
-	@mkdir -p $(E2E) && rm -rf $(E2E)/venv
-	$(call say,PIP,$(@D))
-	$(Q)$(PYTHON) -m venv $(E2E)/venv && $(E2E)/venv/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-# The example programs also with the Authlib of the system, where it is installed: it is older.
-list_e2e = suite tests/e2e/$(basename $1) cd $(E2E) && exec $(if $(filter %.py,$1),venv/bin/python -B,node) $1$(newline)
-list_e2e_system = $(if $(shell $(PYTHON) -c 'import authlib, flask, requests; print(1)' 2>/dev/null),suite \
-  tests/e2e/check_programs/system cd $(E2E) && OTOK_E2E_PYTHON=$(PYTHON) exec $(PYTHON) -B check_programs.py$(newline))
-
-.PHONY: check-e2e screenshots
-check-e2e: $(SERVER) $(E2E)/node_modules/.up-to-date $(E2E)/venv/.up-to-date ## the identity server with real clients and a real browser
-	@command -v $(CHROMIUM) >/dev/null || { echo '$(CHROMIUM) is missing: make deps check-e2e'; exit 1; }
-	@rm -rf $(E2E)/support $(E2E)/check_* $(E2E)/screenshots && cp -R $(filter-out %.txt %.json,$(wildcard tests/e2e/*)) $(E2E)
-	$(file >$(BUILD)/e2e.list,$(list_e2e_system)$(foreach t,$(E2E_TESTS),$(call list_e2e,$t)))
-	@OTOK_E2E_SERVER=$(abspath $(SERVER)) OTOK_E2E_SOURCE=$(CURDIR) OTOK_E2E_PYTHON=$(E2E)/venv/bin/python \
-	  OTOK_E2E_NODE="$$(command -v node)" OTOK_E2E_SCREENSHOTS=$(E2E)/screenshots CHROMIUM="$$(command -v $(CHROMIUM))" \
-	  JOBS=$(E2E_JOBS) LIMIT=170 tests/run.sh $(BUILD)/e2e.list
-
-screenshots: check-e2e ## the same, and docs/screenshots made anew
-	@mkdir -p docs/screenshots && cp $(E2E)/screenshots/*.png docs/screenshots/
-
-# ---- PostgreSQL ----
-# tests/postgres/check_*.c are Check programs, others with a main() long runs; the rest is linked with each of them. They find a
-# server in OTOK_TEST_POSTGRES, and make more of them with tests/postgres/cluster.sh. Linked with instead_of_lmdb.c, the tests
-# that stand on LMDB are run here once more, on PostgreSQL.
-
-PG_TEST_SRC := $(sort $(wildcard tests/postgres/check_*.c))
-PG_LONG_SRC := $(sort $(filter-out $(PG_TEST_SRC),$(shell grep -l '^int main' tests/postgres/*.c)))
-PG_INSTEAD   = $(OBJ)/tests/postgres/instead_of_lmdb.o
-PG_SLOW      = $(addprefix $(BUILD)/tests/postgres/check_,memory proxy failover plans)
-PG_TESTS     = $(filter-out $(PG_SLOW),$(PG_TEST_SRC:%.c=$(BUILD)/%))
-PG_LONG      = $(PG_LONG_SRC:%.c=$(BUILD)/%)
-PG_PARTS     = $(PG_INSTEAD) $(filter-out $(patsubst %.c,$(OBJ)/%.o,$(PG_TEST_SRC) $(PG_LONG_SRC)) $(PG_INSTEAD),$(patsubst %.c,$(OBJ)/%.o,$(sort \
-               $(wildcard tests/postgres/*.c)))) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
-PG_SAME_SRC  = $(addprefix check_,races revoke_races cap_races consent_races once_races adoption_races \
-               adoption endpoint_token_trouble introspect_ends issue keys_live logout mistakes_nodes once_issue outbox outbox_full \
-               refresh_rotation revoke_matching sweep sweep_meets tampering transfer transfer_sessions) \
-               fault/check_linear
-PG_SAME_SLOW = $(BUILD)/postgres/fault/check_crash
-PG_CRASH     = $(BUILD)/postgres/fault/crash_engine
-PG_KILLS     = 40
-PG_SAME      = $(PG_SAME_SRC:%=$(BUILD)/postgres/%)
-PG_LINK      = $(LINK) -o $@ $< $(filter %.o %.a,$(filter-out $<,$^)) $(shell sed -n 's|^/\* link: \(.*\) \*/$$|\1|p' \
-               $(patsubst $(OBJ)/%.o,%.c,$<)) $(TEST_LIBS) $(PQ_LIBS) $(ALL_LIBS)
-PG_RUN       = OTOK_BUILD=$(abspath $(BUILD)) tests/postgres/cluster.sh run
-
-$(OBJ)/tests/postgres/%.o: FLAGS = $(TEST_FLAGS) $(PQ_CFLAGS)
-
-$(PG_TESTS) $(PG_SLOW) $(PG_LONG): $(BUILD)/%: $(OBJ)/%.o $(PG_PARTS)
-	@mkdir -p $(@D)
-	$(call say,LD,$@)
-	$(Q)$(PG_LINK)
-
-$(BUILD)/postgres/%: $(OBJ)/tests/%.o $(PG_INSTEAD) $(SUPPORT:%.c=$(OBJ)/%.o) $(PG_A) $(LIB_A)
-	@mkdir -p $(@D)
-	$(call say,LD,$@)
-	$(Q)$(PG_LINK) -Wl,--wrap=otok_store_open_lmdb
-
-.PHONY: check-postgres check-postgres-slow check-failover bench-postgres
-check-postgres: $(packages_first) $(PG_TESTS) $(PG_SAME) ## what PostgreSQL shares with the other stores, in a cluster of its own
-	$(file >$(BUILD)/postgres.list,$(call list_tests,$(PG_TESTS) $(PG_SAME)))
-	@$(PG_RUN) env $(RUN) $(BUILD)/postgres.list
-
-check-postgres-slow: $(packages_first) $(PG_SLOW) $(PG_SAME_SLOW) $(PG_CRASH) ## on PostgreSQL: no memory, kills, failovers, messages cut off
-	@$(PG_RUN) $(filter %/check_plans,$(PG_SLOW)) # alone: whoever reads holds a snapshot, which keeps rows from being updated in place
-	$(file >$(BUILD)/postgres.list,$(call list_tests,$(filter-out %/check_plans,$(PG_SLOW)) $(PG_SAME_SLOW))exit $(PG_CRASH:$(BUILD)/%=%) $(PG_CRASH) $(PG_KILLS)$(newline))
-	@$(PG_RUN) env $(RUN) $(BUILD)/postgres.list
-
-ROUNDS = 100
-check-failover: $(packages_first) $(BUILD)/tests/postgres/failover $(BUILD)/tests/postgres/proxy_run ## primaries killed under load, messages spoiled (ROUNDS=100)
-	@$(PG_RUN) $(BUILD)/tests/postgres/failover $(ROUNDS)
-	@$(PG_RUN) $(BUILD)/tests/postgres/proxy_run $(ROUNDS)
-
-bench-postgres: $(packages_first) $(BUILD)/tests/postgres/bench ## refreshes a second on PostgreSQL, beside pgbench
-	@$(PG_RUN) $<
+include tests/e2e/e2e.mk tests/postgres/postgres.mk tests/bench/bench.mk tests/bench/http/http.mk
 
 # ---- Lint ----
 # `make -k lint` goes on after a finding; each part can be run alone.
@@ -501,7 +431,7 @@ lint-cppcheck:
 lint-tidy:
 	@$(call need,clang-tidy)
 	$(call say,LINT,clang-tidy)
-	$(Q)printf '%s\n' $(LIB_SRC) $(EXAMPLE_SRC) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
+	$(Q)printf '%s\n' $(LIB_SRC) $(EXAMPLE_SRC) $(if $(PREFORK_BUILT),$(PREFORK_SRC)) | xargs -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) -Iinclude \
 	  $(LIB_FLAGS) 2>/dev/null
 	$(Q)printf '%s\n' $(if $(HAVE_POSTGRES),$(PG_SRC)) | xargs -r -P2 -I{} clang-tidy --quiet {} -- -std=c11 $(DEFS) \
 	  -Iinclude $(PG_FLAGS) 2>/dev/null
@@ -575,11 +505,14 @@ DEPS     = gcc make autoconf pkg-config libc6-dev libssl-dev libcjson-dev liblmd
 # Only for those goals that build or run the identity server.
 DEPS_SERVER = libmicrohttpd-dev libcurl4-openssl-dev python3-flask python3-authlib python3-requests
 # Node and a browser where there is none; npm comes with a Node that is not Debian's.
-DEPS_E2E = fonts-dejavu-core python3-venv $(if $(shell command -v $(CHROMIUM)),,chromium) \
-           $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+DEPS_NODE = $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+DEPS_E2E = fonts-dejavu-core python3-venv $(if $(shell command -v $(CHROMIUM)),,chromium) $(DEPS_NODE)
 DEPS_POSTGRES = postgresql
-DEPS_DEV = $(DEPS) $(DEPS_SERVER) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
+DEPS_PREFORK = libuv1-dev libhttp-parser-dev
+DEPS_DEV = $(DEPS) $(DEPS_SERVER) $(DEPS_PREFORK) g++ clang clang-tidy clang-format llvm libclang-rt-*-dev cppcheck shellcheck mandoc valgrind \
            libc6-dbg strace git
+
+needed_for = $(if $(filter $1,$(MAKECMDGOALS)),$2)
 
 .PHONY: deps deps-dev packages clean distclean help FORCE
 deps: packages ## install the system packages that build and tests need (apt-get)
@@ -587,19 +520,23 @@ deps: packages ## install the system packages that build and tests need (apt-get
 deps-dev: packages ## the same, and those for lint, fuzz and valgrind
 	@true
 packages:
-	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) $(if \
-	  $(filter identity-server demo-server check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_SERVER)) $(if \
-	  $(filter check-e2e screenshots,$(MAKECMDGOALS)),$(DEPS_E2E)) $(if \
-	  $(filter check-postgres check-failover bench-postgres,$(MAKECMDGOALS)),$(DEPS_POSTGRES))'
+	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) \
+	  $(call needed_for,identity-server demo-server check-e2e screenshots bench-http,$(DEPS_SERVER)) \
+	  $(call needed_for,check-e2e screenshots,$(DEPS_E2E)) \
+	  $(call needed_for,check-e2e screenshots check-postgres check-failover bench-postgres,$(DEPS_POSTGRES)) \
+	  $(call needed_for,prefork bench-prefork,$(DEPS_PREFORK)) \
+	  $(call needed_for,bench-http bench-prefork,wrk) \
+	  $(call needed_for,bench-http,$(DEPS_NODE)) \
+	  $(call needed_for,bench-plot,gnuplot-nox)'
 
 clean: ## remove what was built
-	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok*,offlinetok}
+	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,bench-http,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok*,offlinetok}
 	-rmdir $(BUILD)
 
 distclean: clean ## and what was configured
 	rm -rf configure configure~ config.mk config.log config.status config.out autom4te.cache pkgconfig/*.pc
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -142,12 +142,14 @@ int otok_refresh_many(otok_service *service, const otok_refresh_request *const *
         .writers = otok_calloc(most, sizeof(item *)),
         .changes = otok_calloc(most, sizeof *m.changes),
     };
-    if (m.items == NULL || m.writers == NULL || m.changes == NULL)
+    if (m.items != NULL && m.writers != NULL && m.changes != NULL) {
+        for (size_t at = 0; at < n; at += m.n) {
+            m.n = n - at < most ? n - at : most;
+            begin(&m, requests + at, out + at, errors + at);
+            refresh_all(&m);
+        }
+    } else {
         rc = otok_fail(err, OTOK_E_NOMEM, "out of memory");
-    for (size_t at = 0; rc == OTOK_OK && at < n; at += m.n) {
-        m.n = n - at < most ? n - at : most;
-        begin(&m, requests + at, out + at, errors + at);
-        refresh_all(&m);
     }
     otok_free(m.items);
     otok_free(m.writers);

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import unittest
-from ctypes import POINTER, byref, c_int64, c_uint64, c_void_p, sizeof
+from ctypes import POINTER, byref, c_int64, c_uint64, c_void_p, pointer, sizeof
 
 import check
 import layout
@@ -246,6 +246,26 @@ class Story:
         kinds = [kind for kind, *_ in host.events]
         self.assertEqual(kinds[:3], [c.OTOK_EVENT_ISSUED, c.OTOK_EVENT_REFRESHED, c.OTOK_EVENT_RETRIED])
         self.assertEqual(set(host.users), {42}, "`user` comes back as it was handed in")
+
+    def test_refreshes_in_one_call(self):
+        texts = []
+        for _ in range(3):
+            with self.host.issue() as tokens:
+                texts.append(tokens.offline_token)
+        texts.append(b"no token")
+        self.pass_seconds(60)
+        requests = [
+            make(c.otok_refresh_request, token=text, client_id=b"photos", client_type=c.OTOK_CLIENT_PUBLIC)
+            for text in texts
+        ]
+        asked = (POINTER(c.otok_refresh_request) * 4)(*map(pointer, requests))
+        answers, errors = (POINTER(c.otok_tokens) * 4)(), (c.otok_error * 4)()
+        call("otok_refresh_many", self.host.service.pointer, asked, 4, answers, errors)
+        self.assertEqual([e.code for e in errors], [c.OTOK_OK] * 3 + [c.OTOK_E_TOKEN_INVALID])
+        self.assertEqual([a.contents.outcome for a in answers[:3]], [c.OTOK_OUTCOME_ADVANCED] * 3)
+        self.assertFalse(answers[3])
+        for answer in answers:
+            library.otok_tokens_free(answer)
 
     def test_authorize_narrows_the_scope_and_adds_claims(self):
         asked = []

@@ -414,6 +414,17 @@ FUNCTIONS = {
     "otok_answer_set_access_claims": (c_int, [POINTER(otok_answer), c_char_p]),
     "otok_issue": (c_int, [_service, POINTER(otok_grant), POINTER(POINTER(otok_tokens)), _error]),
     "otok_refresh": (c_int, [_service, POINTER(otok_refresh_request), POINTER(POINTER(otok_tokens)), _error]),
+    "otok_refresh_many": (
+        c_int,
+        [
+            _service,
+            POINTER(POINTER(otok_refresh_request)),
+            c_size_t,
+            POINTER(POINTER(otok_tokens)),
+            POINTER(otok_error),
+            _error,
+        ],
+    ),
     "otok_tokens_free": (None, [POINTER(otok_tokens)]),
     "otok_introspect": (
         c_int,
