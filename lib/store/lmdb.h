@@ -90,16 +90,17 @@ typedef struct otok_lmdb_waiter {
     size_t n, taken, done;
     _Atomic uint32_t state;
     uint32_t word, bit; /* where it sleeps */
-    bool alone;         /* it leads, and there is no sign of others */
     struct otok_lmdb_waiter *next;
 } otok_lmdb_waiter;
 
 typedef struct otok_lmdb_queue {
     pthread_mutex_t mutex; /* held for a few instructions only */
     otok_lmdb_waiter *first, *last;
-    bool led;                  /* somebody is leader, or was told to be */
-    bool crowded;              /* the last batch was of several */
-    uint32_t batch, ticket;    /* the batch that whoever queues now will be in; gives waiters their bits */
+    bool led;                 /* somebody is leader, or was told to be */
+    uint32_t batch, ticket;   /* the batch that whoever queues now will be in; gives waiters their bits */
+    _Atomic uint32_t waiting; /* how many are queued; changes under the mutex */
+    uint32_t active;          /* how many there were when the last batch ended: done with it, or queued; the leader's */
+    int64_t batch_us;         /* how long that took; the leader's */
     _Atomic uint32_t words[2]; /* waiters of even and of odd batches sleep on one each */
 } otok_lmdb_queue;
 

@@ -51,7 +51,7 @@ static bool queue_join(otok_lmdb_queue *q, otok_lmdb_waiter *w)
     (void)pthread_mutex_lock(&q->mutex);
     bool leads = !q->led;
     q->led = true;
-    w->alone = leads && !q->crowded;
+    atomic_fetch_add(&q->waiting, 1);
     w->word = q->batch & 1;
     w->bit = UINT32_C(1) << (q->ticket++ & 31);
     if (q->last != NULL)
@@ -75,6 +75,7 @@ static void queue_remove(otok_lmdb_queue *q, otok_lmdb_waiter *w)
         q->first = w->next;
     if (q->last == w)
         q->last = before;
+    atomic_fetch_sub(&q->waiting, 1);
 }
 
 static size_t group_bytes(const otok_group *group)
@@ -111,7 +112,6 @@ static void queue_take(otok_lmdb_queue *q, batch *b)
             break;
         queue_remove(q, w);
     }
-    q->crowded = b->nwaiters > 1;
     (void)pthread_mutex_unlock(&q->mutex);
 }
 
@@ -140,13 +140,28 @@ static void queue_pass(otok_lmdb_queue *q)
 
 /* ---------------------------------------------------------------------------------------------------- leading */
 
+/*
+ * Those who were just told their results come back at once where there is much to do, and had better go along than wait for a sync of
+ * their own behind this one.  So while some of them are on their way the leader waits, but not long beside what a batch takes.
+ */
+static void gather(otok_lmdb_queue *q)
+{
+    enum { PART = 4, MOST_US = 1000 };
+    int64_t most_us = q->batch_us / PART < MOST_US ? q->batch_us / PART : MOST_US;
+    int64_t until_us = otok_clock_monotonic_us() + most_us;
+    while (atomic_load(&q->waiting) < q->active && otok_clock_monotonic_us() < until_us)
+        (void)sched_yield();
+}
+
 /* Tells those whose groups were in the batch. */
 static void finish(otok_lmdb_queue *q, const batch *b, const otok_lmdb_waiter *leader)
 {
     uint32_t words[2] = {0, 0};
+    q->active = atomic_load(&q->waiting);
     for (size_t i = 0; i < b->nwaiters; i++) {
         otok_lmdb_waiter *w = b->waiters[i];
         w->done = w->taken;
+        q->active += w->done == w->n;
         if (w == leader)
             continue;
         words[w->word] |= w->bit;
@@ -170,8 +185,7 @@ static void lead(otok_lmdb_env *env, otok_lmdb_waiter *w, int64_t deadline_us)
     otok_error error;
     batch b;
     while (w->done < w->n) {
-        if (!w->alone)
-            (void)sched_yield(); /* those who were just told their results come back now, and go along */
+        gather(q);
         if (otok_lmdb_lock_turn(env, deadline_us, &error) != OTOK_OK) {
             (void)pthread_mutex_lock(&q->mutex);
             queue_remove(q, w);
@@ -180,8 +194,10 @@ static void lead(otok_lmdb_env *env, otok_lmdb_waiter *w, int64_t deadline_us)
             break;
         }
         queue_take(q, &b);
+        int64_t begun_us = otok_clock_monotonic_us();
         otok_lmdb_batch_run(env, b.groups, b.ngroups);
         otok_lmdb_lock_pass(env);
+        q->batch_us = otok_clock_monotonic_us() - begun_us;
         finish(q, &b, w);
     }
     queue_pass(q);
