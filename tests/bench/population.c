@@ -119,9 +119,16 @@ typedef struct gatherer {
     size_t n;
 } gatherer;
 
+static int earlier_first(const void *a, const void *b)
+{
+    return otok_id_compare(&((const otok_write *)a)->record->id, &((const otok_write *)b)->record->id);
+}
+
+/* In the order of their times, which is not quite that in which two threads came: one may have rested meanwhile. */
 static void flush(gatherer *g)
 {
     otok_error err;
+    qsort(g->writes, g->n, sizeof g->writes[0], earlier_first);
     if (g->n != 0)
         bench_ok(otok_store_commit(g->to, g->groups, g->n, &err), &err, "otok_store_commit");
     for (size_t i = 0; i < g->n; i++) {

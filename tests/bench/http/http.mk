@@ -6,7 +6,7 @@ HTTP_BENCH_ARGS =
 
 $(HTTP_BENCH)/node_modules/.up-to-date: tests/bench/http/package.json tests/bench/http/package-lock.json | $(packages_first)
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'Node and npm are missing: make deps bench-http'; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || { echo 'oidc-provider needs Node 20, or newer'; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo 'oidc-provider needs Node 20, or newer'; exit 1; }
 	@mkdir -p $(HTTP_BENCH) && cp $^ $(HTTP_BENCH)
 	$(call say,NPM,$(@D))
 	$(Q)cd $(HTTP_BENCH) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log; exit 1; }
