@@ -142,15 +142,20 @@ static void queue_pass(otok_lmdb_queue *q)
 
 /*
  * Those who were just told their results come back at once where there is much to do, and had better go along than wait for a sync of
- * their own behind this one.  So while some of them are on their way the leader waits, but not long beside what a batch takes.
+ * their own behind this one: they are let run.  Where they are few, two that would alternate, say, they are waited for, but not long
+ * beside what a batch takes.
  */
 static void gather(otok_lmdb_queue *q)
 {
-    enum { PART = 4, MOST_US = 1000 };
+    enum { FEW = 4, PART = 4, MOST_US = 1000 };
+    uint32_t wanted = q->active < FEW ? q->active : FEW;
     int64_t most_us = q->batch_us / PART < MOST_US ? q->batch_us / PART : MOST_US;
+    if (q->active < 2)
+        return;
     int64_t until_us = otok_clock_monotonic_us() + most_us;
-    while (atomic_load(&q->waiting) < q->active && otok_clock_monotonic_us() < until_us)
+    do
         (void)sched_yield();
+    while (atomic_load(&q->waiting) < wanted && otok_clock_monotonic_us() < until_us);
 }
 
 /* Tells those whose groups were in the batch. */
