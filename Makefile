@@ -513,6 +513,14 @@ DEPS_DEV = $(DEPS) $(DEPS_SERVER) $(DEPS_PREFORK) g++ clang clang-tidy clang-for
            libc6-dbg strace git
 
 needed_for = $(if $(filter $1,$(MAKECMDGOALS)),$2)
+PACKAGES = $(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) \
+           $(call needed_for,identity-server demo-server check-e2e screenshots bench-http,$(DEPS_SERVER)) \
+           $(call needed_for,check-e2e screenshots,$(DEPS_E2E)) \
+           $(call needed_for,check-e2e screenshots check-postgres check-failover bench-postgres,$(DEPS_POSTGRES)) \
+           $(call needed_for,prefork bench-prefork,$(DEPS_PREFORK)) \
+           $(call needed_for,bench-http bench-prefork,wrk) \
+           $(call needed_for,bench-http,$(DEPS_NODE)) \
+           $(call needed_for,bench-plot,gnuplot-nox)
 
 .PHONY: deps deps-dev packages clean distclean help FORCE
 deps: packages ## install the system packages that build and tests need (apt-get)
@@ -520,14 +528,7 @@ deps: packages ## install the system packages that build and tests need (apt-get
 deps-dev: packages ## the same, and those for lint, fuzz and valgrind
 	@true
 packages:
-	@.ci/deps '$(if $(filter deps-dev,$(MAKECMDGOALS)),$(DEPS_DEV),$(DEPS)) \
-	  $(call needed_for,identity-server demo-server check-e2e screenshots bench-http,$(DEPS_SERVER)) \
-	  $(call needed_for,check-e2e screenshots,$(DEPS_E2E)) \
-	  $(call needed_for,check-e2e screenshots check-postgres check-failover bench-postgres,$(DEPS_POSTGRES)) \
-	  $(call needed_for,prefork bench-prefork,$(DEPS_PREFORK)) \
-	  $(call needed_for,bench-http bench-prefork,wrk) \
-	  $(call needed_for,bench-http,$(DEPS_NODE)) \
-	  $(call needed_for,bench-plot,gnuplot-nox)'
+	@.ci/deps '$(strip $(PACKAGES))'
 
 clean: ## remove what was built
 	rm -rf $(BUILD)/{obj,docs,tests,examples,e2e,bench-http,asan,tsan,cover,fuzz,flags,*.list,*.map,libofflinetok*,offlinetok}
