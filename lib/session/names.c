@@ -9,6 +9,8 @@
 
 enum { LONGEST_NAME = 255 };
 
+static const otok_str none = {0};
+
 /* 16 bytes of SHA-256 over purpose, index or scope number, and length-prefixed realm and names. */
 static int digest(const otok_service *service, const char *purpose, uint32_t number, otok_str a, otok_str b,
                   uint8_t out[16], otok_error *err)
@@ -42,9 +44,12 @@ static int session_index(const otok_service *service, uint32_t index, otok_str a
     return otok_index_of(service, OTOK_RECORD_SESSION, index, a, b, out, err);
 }
 
-static int mark_id(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_id *out, otok_error *err)
+/* A mark is found by the digest under which the sessions that it lies over are listed: a store may keep the two once. */
+static otok_id mark_of(const otok_index_key *key)
 {
-    return digest(service, "otok-mark", index, a, b, out->bytes, err);
+    otok_id id;
+    memcpy(id.bytes, key->digest, sizeof id.bytes);
+    return id;
 }
 
 int otok_name_id(const otok_service *service, const char *purpose, otok_str name, otok_id *out, otok_error *err)
@@ -52,19 +57,23 @@ int otok_name_id(const otok_service *service, const char *purpose, otok_str name
     return digest(service, purpose, 0, name, (otok_str){0}, out->bytes, err);
 }
 
+/* Everything of the realm, in another order: the digest of its index serves both. */
 int otok_sweep_key(const otok_service *service, otok_index_key *out, otok_error *err)
 {
-    return session_index(service, OTOK_INDEX_SWEEP, (otok_str){0}, (otok_str){0}, out, err);
+    int rc = session_index(service, OTOK_INDEX_REALM, none, none, out, err);
+    out->index = OTOK_INDEX_SWEEP;
+    return rc;
 }
-
-static const otok_str none = {0};
 
 /* The scopes of marks, in the order in which a session links to them, are indexes of sessions too. */
 static int add_scope(const otok_service *service, uint32_t index, otok_str a, otok_str b, otok_session_names *out,
                      otok_error *err)
 {
-    int rc = session_index(service, index, a, b, &out->keys[out->nkeys++], err);
-    return rc == OTOK_OK ? mark_id(service, index, a, b, &out->links[out->nlinks++], err) : rc;
+    otok_index_key *key = &out->keys[out->nkeys++];
+    int rc = session_index(service, index, a, b, key, err);
+    if (rc == OTOK_OK)
+        out->links[out->nlinks++] = mark_of(key);
+    return rc;
 }
 
 int otok_names_of_session(const otok_service *service, otok_str subject, otok_str client, otok_str sid,
@@ -156,7 +165,9 @@ int otok_names_of_filter(const otok_service *service, const otok_filter *filter,
         a = otok_str_of(own.sid);
     }
     rc = session_index(service, index, a, b, &out->index, err);
-    return rc == OTOK_OK ? mark_id(service, index, a, b, &out->mark, err) : rc;
+    if (rc == OTOK_OK)
+        out->mark = mark_of(&out->index);
+    return rc;
 }
 
 int otok_names_of_pair(const otok_service *service, const char *subject, const char *client_id, otok_scope_names *out,

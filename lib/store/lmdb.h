@@ -26,24 +26,25 @@
 
 /*
  * A value: format (1), kind, nkeys, nlinks, lengths of head, realm, subject and client (1 byte each), version,
- * created_us and sweep_us (8 each, big-endian), head (24, zero-filled), keys (index, digest: 17 each), links (16
- * each), realm, subject, client, and the rest is the body.  The head has its full room so that changing it never
- * changes the size of the value.
+ * created_us and sweep_us (8 each, big-endian), head (24, zero-filled), the indexes of the keys (1 each), the numbers of
+ * the digests of keys and links (1 each), those digests (16 each), realm, subject, client, and the rest is the body.
+ * A digest stands there once, however many keys and links have it; they are numbered in the order of their first use.
+ * The head has its full room so that changing it never changes the size of the value.
  */
 enum {
     OTOK_LMDB_HEAD_AT = 32,
     OTOK_LMDB_KEYS_AT = OTOK_LMDB_HEAD_AT + OTOK_MAX_HEAD,
     OTOK_LMDB_KEY_SIZE = 17,
-    OTOK_LMDB_ID_SIZE = 16,
     OTOK_LMDB_ENTRY_SIZE = 24,
-    OTOK_LMDB_MAX_VALUE = OTOK_LMDB_KEYS_AT + OTOK_MAX_KEYS * OTOK_LMDB_KEY_SIZE + OTOK_MAX_LINKS * OTOK_LMDB_ID_SIZE +
-                          3 * OTOK_MAX_NAME + OTOK_MAX_BODY
+    OTOK_LMDB_MAX_VALUE =
+        OTOK_LMDB_KEYS_AT + OTOK_MAX_KEYS * (2 + 16) + OTOK_MAX_LINKS * (1 + 16) + 3 * OTOK_MAX_NAME + OTOK_MAX_BODY
 };
 
-/* A decoded record: it points into the value, and into `keys`, which the value cannot hold aligned. */
+/* A decoded record: it points into the value, and into its own keys and links. */
 typedef struct otok_lmdb_view {
     otok_record record;
     otok_index_key keys[OTOK_MAX_KEYS];
+    otok_id links[OTOK_MAX_LINKS];
 } otok_lmdb_view;
 
 bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value,

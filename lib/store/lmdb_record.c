@@ -7,13 +7,14 @@
 
 #include <string.h>
 
-enum { VALUE_FORMAT = 1, VERSION_AT = 8, CREATED_AT = 16, SWEEP_AT = 24, DIGEST_SIZE = OTOK_LMDB_KEY_SIZE - 1 };
+enum { VALUE_FORMAT = 1, VERSION_AT = 8, CREATED_AT = 16, SWEEP_AT = 24 };
+enum { DIGEST_SIZE = OTOK_LMDB_KEY_SIZE - 1 };
 
 /* Where the first eight bytes of a value have what. */
 enum { FORMAT_AT, KIND_AT, NKEYS_AT, NLINKS_AT, HEAD_LEN_AT, REALM_LEN_AT, SUBJECT_LEN_AT, CLIENT_LEN_AT };
 
-_Static_assert(sizeof(otok_id) == OTOK_LMDB_ID_SIZE && _Alignof(otok_id) == 1,
-               "ids are read where they lie in the map");
+_Static_assert(sizeof(otok_id) == DIGEST_SIZE && sizeof((otok_index_key *)NULL)->digest == DIGEST_SIZE,
+               "the digest of a key and the id of a link may be the same bytes");
 
 bool otok_lmdb_is_link_kind(uint32_t kind)
 {
@@ -32,6 +33,50 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 static otok_str take(otok_reader *in, size_t len)
 {
     return (otok_str){.data = otok_read(in, len), .len = len};
+}
+
+/* How many digests there are: numbered in the order of their first use, none beyond the next; else -1. */
+static int count_digests(const uint8_t *numbers, size_t n)
+{
+    int count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (numbers[i] > count)
+            return -1;
+        count += numbers[i] == count;
+    }
+    return count;
+}
+
+static bool each_once(const uint8_t (*digests)[DIGEST_SIZE], int count)
+{
+    for (int i = 1; i < count; i++) {
+        for (int j = 0; j < i; j++) {
+            if (memcmp(digests[i], digests[j], DIGEST_SIZE) == 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Keys and links, into the view's own. */
+static bool read_digests(otok_reader *in, otok_lmdb_view *out)
+{
+    size_t nkeys = out->record.nkeys, nlinks = out->record.nlinks;
+    const uint8_t *indexes = otok_read(in, nkeys), *numbers = otok_read(in, nkeys + nlinks);
+    int count = in->failed ? -1 : count_digests(numbers, nkeys + nlinks);
+    const uint8_t(*digests)[DIGEST_SIZE] =
+        (const void *)(count < 0 ? NULL : otok_read(in, (size_t)count * DIGEST_SIZE));
+    if (count < 0 || in->failed || !each_once(digests, count))
+        return false;
+    for (size_t i = 0; i < nkeys; i++) {
+        out->keys[i].index = indexes[i];
+        if (indexes[i] == OTOK_INDEX_ALL)
+            return false;
+        memcpy(out->keys[i].digest, digests[numbers[i]], DIGEST_SIZE);
+    }
+    for (size_t i = 0; i < nlinks; i++)
+        memcpy(out->links[i].bytes, digests[numbers[nkeys + i]], DIGEST_SIZE);
+    return true;
 }
 
 bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value, size_t len)
@@ -57,15 +102,10 @@ bool otok_lmdb_decode(otok_lmdb_view *out, const otok_id *id, const void *value,
                             .head = {at + OTOK_LMDB_HEAD_AT, at[HEAD_LEN_AT]}};
 
     otok_reader in = otok_reader_of(at + OTOK_LMDB_KEYS_AT, len - OTOK_LMDB_KEYS_AT);
-    for (size_t i = 0; i < record->nkeys; i++) {
-        out->keys[i].index = otok_read_u8(&in);
-        const uint8_t *digest = otok_read(&in, DIGEST_SIZE);
-        if (digest == NULL || out->keys[i].index == OTOK_INDEX_ALL)
-            return false;
-        memcpy(out->keys[i].digest, digest, DIGEST_SIZE);
-    }
+    if (!read_digests(&in, out))
+        return false;
     record->keys = record->nkeys != 0 ? out->keys : NULL;
-    record->links = (const otok_id *)otok_read(&in, record->nlinks * OTOK_LMDB_ID_SIZE);
+    record->links = record->nlinks != 0 ? out->links : NULL;
     record->realm = take(&in, at[REALM_LEN_AT]);
     record->subject = take(&in, at[SUBJECT_LEN_AT]);
     record->client = take(&in, at[CLIENT_LEN_AT]);
@@ -82,6 +122,31 @@ static uint8_t *add(uint8_t *at, const void *data, size_t len)
     return at + len;
 }
 
+/* The number of `digest` among those at `digests`, where it is put when it is new. */
+static uint8_t number_of(uint8_t (*digests)[DIGEST_SIZE], size_t *count, const uint8_t *digest)
+{
+    size_t i = 0;
+    while (i < *count && memcmp(digests[i], digest, DIGEST_SIZE) != 0)
+        i++;
+    if (i == *count)
+        memcpy(digests[(*count)++], digest, DIGEST_SIZE);
+    return (uint8_t)i;
+}
+
+static uint8_t *add_digests(uint8_t *at, const otok_record *record)
+{
+    size_t n = record->nkeys + record->nlinks, count = 0;
+    uint8_t *numbers = at + record->nkeys;
+    uint8_t(*digests)[DIGEST_SIZE] = (void *)(numbers + n);
+    for (size_t i = 0; i < record->nkeys; i++) {
+        at[i] = (uint8_t)record->keys[i].index;
+        numbers[i] = number_of(digests, &count, record->keys[i].digest);
+    }
+    for (size_t i = 0; i < record->nlinks; i++)
+        numbers[record->nkeys + i] = number_of(digests, &count, record->links[i].bytes);
+    return digests[count];
+}
+
 size_t otok_lmdb_encode(uint8_t out[OTOK_LMDB_MAX_VALUE], const otok_record *record, int64_t created_us)
 {
     out[FORMAT_AT] = VALUE_FORMAT;
@@ -95,12 +160,7 @@ size_t otok_lmdb_encode(uint8_t out[OTOK_LMDB_MAX_VALUE], const otok_record *rec
     otok_put_u64(out + SWEEP_AT, (uint64_t)record->sweep_us);
     otok_lmdb_change_head(out, record->version, record->head);
 
-    uint8_t *at = out + OTOK_LMDB_KEYS_AT;
-    for (size_t i = 0; i < record->nkeys; i++) {
-        otok_lmdb_index_key(at, &record->keys[i]);
-        at += OTOK_LMDB_KEY_SIZE;
-    }
-    at = add(at, record->links, record->nlinks * OTOK_LMDB_ID_SIZE);
+    uint8_t *at = add_digests(out + OTOK_LMDB_KEYS_AT, record);
     at = add(at, record->realm.data, record->realm.len);
     at = add(at, record->subject.data, record->subject.len);
     at = add(at, record->client.data, record->client.len);

@@ -237,8 +237,10 @@ static void put_birth(bench_raw *raw, MDB_txn *txn, size_t thread)
     view.record.created_us = (int64_t)now_ms * OTOK_US_PER_MS;
     view.record.sweep_us = view.record.created_us + SWEEP_AFTER_DAYS * OTOK_DAY_US;
     for (size_t i = 0; i < view.record.nkeys; i++) {
-        if (view.keys[i].index == OTOK_INDEX_SID)
+        if (view.keys[i].index == OTOK_INDEX_SID) {
             memcpy(view.keys[i].digest, id.bytes + 6, 8); /* out of order */
+            memcpy(view.links[i].bytes, view.keys[i].digest, sizeof view.links[i].bytes);
+        }
     }
     value = (MDB_val){otok_lmdb_encode(bytes, &view.record, view.record.created_us), bytes};
     key = (MDB_val){sizeof id.bytes, id.bytes};

@@ -122,6 +122,48 @@ START_TEST(a_value_that_no_record_could_have_made_is_refused)
 }
 END_TEST
 
+/* PF10: what a session is listed under and what lies over it are the same digests. */
+START_TEST(a_digest_is_stored_once_however_many_keys_and_links_have_it)
+{
+    static uint8_t value[OTOK_LMDB_MAX_VALUE];
+    enum { DIGESTS = 3, KEYS = 4, LINKS = 3 };
+    static const uint8_t of_key[KEYS] = {0, 1, 0, 2}, of_link[LINKS] = {0, 2, 1};
+    otok_index_key four[KEYS];
+    otok_id three[LINKS];
+    for (uint8_t i = 0; i < KEYS; i++) {
+        four[i].index = i + 1U;
+        memset(four[i].digest, of_key[i], sizeof four[i].digest);
+    }
+    for (uint8_t i = 0; i < LINKS; i++)
+        memset(three[i].bytes, of_link[i], sizeof three[i].bytes);
+    otok_record record = test_raw_record(1, OTOK_RECORD_SESSION, 1, 0);
+    record.nkeys = record.nlinks = 0;
+    size_t bare = otok_lmdb_encode(value, &record, 0);
+    record.keys = four;
+    record.nkeys = KEYS;
+    record.links = three;
+    record.nlinks = LINKS;
+    size_t len = otok_lmdb_encode(value, &record, 0);
+    ck_assert_uint_eq(len, bare + 2 * KEYS + LINKS + 16 * DIGESTS);
+
+    otok_lmdb_view view;
+    ck_assert(otok_lmdb_decode(&view, &record.id, value, len));
+    ck_assert_uint_eq(view.record.nkeys, KEYS);
+    ck_assert_mem_eq(view.record.keys, four, sizeof four);
+    ck_assert_uint_eq(view.record.nlinks, LINKS);
+    ck_assert_mem_eq(view.record.links, three, sizeof three);
+
+    /* A number beyond the next one; two numbers for one digest. */
+    uint8_t *numbers = value + OTOK_LMDB_KEYS_AT + KEYS, *digests = numbers + KEYS + LINKS;
+    numbers[1] = 2;
+    ck_assert(!otok_lmdb_decode(&view, &record.id, value, len));
+    numbers[1] = 1;
+    ck_assert(otok_lmdb_decode(&view, &record.id, value, len));
+    memset(digests + 16 * 2, 1, 16);
+    ck_assert(!otok_lmdb_decode(&view, &record.id, value, len));
+}
+END_TEST
+
 START_TEST(index_entries_sort_as_their_times_do)
 {
     static const int64_t times[] = {INT64_MIN, -1000, -1, 0, 1, 255, 256, INT64_MAX};
@@ -390,6 +432,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, the_largest_record_fits_a_value_and_comes_back);
     tcase_add_test(tcase, a_value_cut_short_anywhere_before_its_body_is_refused);
     tcase_add_test(tcase, a_value_that_no_record_could_have_made_is_refused);
+    tcase_add_test(tcase, a_digest_is_stored_once_however_many_keys_and_links_have_it);
     tcase_add_test(tcase, index_entries_sort_as_their_times_do);
     tcase_add_test(tcase, records_of_every_size_survive_every_write);
     tcase_add_test(tcase, a_group_of_large_records_is_written_whole);
