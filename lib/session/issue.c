@@ -236,7 +236,7 @@ static int begin(const struct issuing *i, struct attempt *a, otok_tokens **out, 
 
 static int refuse(otok_error *err)
 {
-    return otok_fail(err, OTOK_E_ONCE, "grant.once_key was used before");
+    return otok_fail(err, OTOK_E_ONCE, "what the grant came from was used before: grant.once_key");
 }
 
 /* It came back when it was not good any more: either its holder or who redeemed it had stolen it (RFC 6749 section 4.1.2). */

@@ -440,31 +440,10 @@ static const oom_scenario alone[] = {
     {"keyring_jwks", oom_prepare_nothing, call_jwks, jwks_is_whole, .done = OTOK_OK},
 };
 
-enum { ON_STORES = sizeof on_stores / sizeof on_stores[0], ALONE = sizeof alone / sizeof alone[0] };
-
-START_TEST(every_allocation_may_fail_over_memory)
-{
-    oom_run(&on_stores[_i], TEST_MEMORY);
-}
-END_TEST
-
-START_TEST(every_allocation_may_fail_over_lmdb)
-{
-    oom_run(&on_stores[_i], TEST_LMDB);
-}
-END_TEST
-
-START_TEST(every_allocation_may_fail_while_things_are_opened)
-{
-    oom_run(&alone[_i], TEST_MEMORY);
-}
-END_TEST
-
 static void add(TCase *tc)
 {
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_memory, 0, ON_STORES);
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_lmdb, 0, ON_STORES);
-    tcase_add_loop_test(tc, every_allocation_may_fail_while_things_are_opened, 0, ALONE);
+    oom_add(tc, OOM_MEMORY | OOM_LMDB, on_stores, sizeof on_stores / sizeof on_stores[0]);
+    oom_add(tc, OOM_MEMORY, alone, sizeof alone / sizeof alone[0]);
 }
 
 int main(void)

@@ -617,24 +617,9 @@ static const oom_scenario scenarios[] = {
     {"offline_decide", oom_prepare_nothing, call_decide, decision_is_whole, .done = OTOK_OK},
 };
 
-enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
-
-START_TEST(every_allocation_may_fail_over_memory)
-{
-    oom_run(&scenarios[_i], TEST_MEMORY);
-}
-END_TEST
-
-START_TEST(every_allocation_may_fail_over_lmdb)
-{
-    oom_run(&scenarios[_i], TEST_LMDB);
-}
-END_TEST
-
 static void add(TCase *tc)
 {
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_memory, 0, SCENARIOS);
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_lmdb, 0, SCENARIOS);
+    oom_add(tc, OOM_MEMORY | OOM_LMDB, scenarios, sizeof scenarios / sizeof scenarios[0]);
 }
 
 int main(void)

@@ -174,17 +174,9 @@ static const oom_scenario scenarios[] = {
     {"issue without refresh token, again", use_key, call_issue_once, once_again_is_whole, .done = OTOK_OK},
 };
 
-enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
-
-START_TEST(every_allocation_may_fail_over_memory)
-{
-    oom_run(&scenarios[_i], TEST_MEMORY);
-}
-END_TEST
-
 static void add(TCase *tc)
 {
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_memory, 0, SCENARIOS);
+    oom_add(tc, OOM_MEMORY, scenarios, sizeof scenarios / sizeof scenarios[0]);
 }
 
 int main(void)

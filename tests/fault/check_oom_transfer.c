@@ -307,33 +307,11 @@ static const oom_scenario on_lmdb[] = {
     {"store_backup", another_folder, call_backup, backup_is_whole, .done = OTOK_OK, .is_sound = backup_left_nothing},
 };
 
-START_TEST(every_allocation_may_fail_over_memory)
-{
-    oom_run(&on_stores[_i], TEST_MEMORY);
-}
-END_TEST
-
-START_TEST(every_allocation_may_fail_over_lmdb)
-{
-    oom_run(&on_stores[_i], TEST_LMDB);
-}
-END_TEST
-
-#ifdef OTOK_HAVE_LMDB
-START_TEST(every_allocation_may_fail_where_lmdb_has_something_of_its_own)
-{
-    oom_run(&on_lmdb[_i], TEST_LMDB);
-}
-END_TEST
-#endif
-
 static void add(TCase *tc)
 {
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_memory, 0, sizeof on_stores / sizeof on_stores[0]);
-    tcase_add_loop_test(tc, every_allocation_may_fail_over_lmdb, 0, sizeof on_stores / sizeof on_stores[0]);
+    oom_add(tc, OOM_MEMORY | OOM_LMDB, on_stores, sizeof on_stores / sizeof on_stores[0]);
 #ifdef OTOK_HAVE_LMDB
-    tcase_add_loop_test(tc, every_allocation_may_fail_where_lmdb_has_something_of_its_own, 0,
-                        sizeof on_lmdb / sizeof on_lmdb[0]);
+    oom_add(tc, OOM_LMDB, on_lmdb, sizeof on_lmdb / sizeof on_lmdb[0]);
 #endif
 }
 

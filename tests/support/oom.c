@@ -5,6 +5,7 @@
  */
 #include "support/oom.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -386,6 +387,39 @@ void oom_remove_keyring(oom_stage *s)
 }
 
 /* ------------------------------------------------------------------------------------------------------------- main */
+
+/* Check gives a test a number alone: part and scenario. */
+enum { A_PART = 1000 };
+static const oom_scenario *parts[OOM_MOST_PARTS];
+static int nparts;
+
+static const oom_scenario *scenario_of(int number)
+{
+    return &parts[number / A_PART][number % A_PART];
+}
+
+START_TEST(every_allocation_may_fail_over_memory)
+{
+    oom_run(scenario_of(_i), TEST_MEMORY);
+}
+END_TEST
+
+START_TEST(every_allocation_may_fail_over_lmdb)
+{
+    oom_run(scenario_of(_i), TEST_LMDB);
+}
+END_TEST
+
+void oom_add(TCase *tc, int engines, const oom_scenario *scenarios, size_t n)
+{
+    assert(nparts < OOM_MOST_PARTS && n < A_PART);
+    int first = nparts * A_PART, end = first + (int)n;
+    parts[nparts++] = scenarios;
+    if (engines & OOM_MEMORY)
+        tcase_add_loop_test(tc, every_allocation_may_fail_over_memory, first, end);
+    if (engines & OOM_LMDB)
+        tcase_add_loop_test(tc, every_allocation_may_fail_over_lmdb, first, end);
+}
 
 int oom_main(const char *name, void (*add)(TCase *tc), bool every_allocation)
 {

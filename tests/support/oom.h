@@ -117,6 +117,10 @@ typedef struct oom_scenario {
 /* Over TEST_MEMORY or TEST_LMDB: aborts the test when something is wrong. */
 void oom_run(const oom_scenario *scenario, int engine);
 
+/* A test for each of them, over memory, over LMDB or both; a program has OOM_MOST_PARTS such calls at the most. */
+enum { OOM_MEMORY = 1, OOM_LMDB = 2, OOM_MOST_PARTS = 2 };
+void oom_add(TCase *tc, int engines, const oom_scenario *scenarios, size_t n);
+
 /* main() of such a program: says where it was when it crashes.  `every_allocation`: EVERY_ALLOCATION. */
 int oom_main(const char *name, void (*add)(TCase *tc), bool every_allocation);
 

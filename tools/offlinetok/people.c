@@ -11,18 +11,6 @@
 
 /* ------------------------------------------------------------------------------------------------------- consents */
 
-/* A list of consents under way. */
-typedef struct lister {
-    const options *o;
-    const place *place;
-    otok_list_request request;
-    int64_t now_us;
-    size_t shown;
-    char *cursor;
-    table *table;
-    cJSON *rows;
-} lister;
-
 static const char *const headings[] = {"SUBJECT", "CLIENT", "GRANTED", "CHANGED", "SCOPE"};
 
 static cJSON *json_of_consent(const otok_consent *c)
@@ -36,109 +24,60 @@ static cJSON *json_of_consent(const otok_consent *c)
     return json;
 }
 
-static int show_consent(lister *l, const otok_consent *c)
+static int add_consent(pages *p, const otok_consent *c)
 {
     char granted[TIME_ROOM], updated[TIME_ROOM];
-    l->shown++;
-    if (l->o->json && l->o->all)
-        return json_print_line(json_of_consent(c));
-    if (l->o->json)
-        json_append(l->rows, json_of_consent(c));
-    if (l->o->json)
-        return EXIT_DONE;
-    time_relative(c->granted_us, l->now_us, granted);
-    time_relative(c->updated_us, l->now_us, updated);
+    if (p->table == NULL)
+        return pages_add_json(p, json_of_consent(c));
+    time_relative(c->granted_us, p->now_us, granted);
+    time_relative(c->updated_us, p->now_us, updated);
     const char *const cells[] = {c->subject, c->client_id, granted, c->updated_us != c->granted_us ? updated : "-",
                                  c->scope};
-    table_add(l->table, cells);
+    pages_add_row(p, cells);
     return EXIT_DONE;
 }
 
-static int show_page(lister *l)
+static int show_page(pages *p)
 {
     otok_consent_page *page;
     otok_error err;
-    if (otok_consent_list(l->place->service, &l->request, &page, &err) != OTOK_OK)
+    if (otok_consent_list(p->place->service, &p->request, &page, &err) != OTOK_OK)
         return complain("listing consents", &err);
     int rc = EXIT_DONE;
     for (size_t i = 0; rc == EXIT_DONE && i < page->count; i++)
-        rc = show_consent(l, page->consents[i]);
-    free(l->cursor);
-    l->cursor = page->next_cursor != NULL ? strdup(page->next_cursor) : NULL;
-    if (rc == EXIT_DONE && page->next_cursor != NULL && l->cursor == NULL)
-        rc = complain_memory();
+        rc = add_consent(p, page->consents[i]);
+    if (rc == EXIT_DONE)
+        rc = pages_next(p, page->next_cursor);
     otok_consent_page_free(page);
-    l->request.cursor = l->cursor;
-    return rc;
-}
-
-static int show_pages(lister *l)
-{
-    size_t wanted = l->o->all ? SIZE_MAX : l->request.limit;
-    int rc;
-    do {
-        size_t left = wanted - l->shown;
-        l->request.limit = left < MOST_A_PAGE ? (uint32_t)left : MOST_A_PAGE;
-        rc = show_page(l);
-        if (rc == EXIT_DONE && l->o->all && l->table != NULL && l->shown != 0 && !table_print(l->table, stdout))
-            rc = complain_memory();
-        if (ferror(stdout) != 0) /* which is said at the end */
-            break;
-    } while (rc == EXIT_DONE && l->cursor != NULL && l->shown < wanted);
     return rc;
 }
 
 /* That of one pair is no page of a list. */
-static int show_pair(lister *l)
+static int show_pair(pages *p)
 {
     otok_consent *consent;
     otok_error err;
-    int code = otok_consent_get(l->place->service, l->o->subject, l->o->client, &consent, &err);
+    int code = otok_consent_get(p->place->service, p->o->subject, p->o->client, &consent, &err);
     if (code != OTOK_OK && code != OTOK_E_NOT_FOUND)
         return complain("consent", &err);
-    int rc = code == OTOK_OK ? show_consent(l, consent) : EXIT_DONE;
+    int rc = code == OTOK_OK ? add_consent(p, consent) : EXIT_DONE;
     otok_consent_free(consent);
     return rc;
 }
 
-static int finish(lister *l)
+static int list_consents(const options *o, const place *there, const otok_filter *filter)
 {
-    if (l->o->json && l->o->all)
-        return EXIT_DONE;
-    if (l->o->json) {
-        cJSON *document = cJSON_CreateObject();
-        json_add_filter(document, l->request.filter, l->place->realm);
-        json_add(document, "consents", l->rows);
-        l->rows = NULL;
-        json_add_text(document, "next_cursor", l->cursor);
-        return json_print(document);
-    }
-    if (l->shown == 0)
-        puts("No consents.");
-    else if (!table_print(l->table, stdout))
-        return complain_memory();
-    if (l->cursor != NULL)
-        printf("\nThere may be more: the same with --cursor %s, or with --all\n", l->cursor);
-    return EXIT_DONE;
-}
-
-static int list_consents(const options *o, const place *p, const otok_filter *filter)
-{
-    lister l = {.o = o, .place = p, .now_us = time_now()};
-    int rc = paging_read(o, &l.request);
+    pages p = {.place = there};
+    int rc = paging_read(o, &p.request);
     if (rc != EXIT_DONE)
         return rc;
-    l.request.filter = filter;
-    l.table = o->json ? NULL : table_new(headings, sizeof headings / sizeof headings[0]);
-    l.rows = o->json && !o->all ? cJSON_CreateArray() : NULL;
-    rc = !o->json && l.table == NULL ? complain_memory() : EXIT_DONE;
+    p.request.filter = filter;
+    rc = pages_begin(&p, o, headings, sizeof headings / sizeof headings[0]);
     if (rc == EXIT_DONE)
-        rc = o->subject != NULL && o->client != NULL ? show_pair(&l) : show_pages(&l);
+        rc = o->subject != NULL && o->client != NULL ? show_pair(&p) : pages_show(&p, show_page);
     if (rc == EXIT_DONE)
-        rc = finish(&l);
-    free(l.cursor);
-    table_free(l.table);
-    cJSON_Delete(l.rows);
+        rc = pages_finish(&p, "consents", "");
+    pages_end(&p);
     return rc;
 }
 

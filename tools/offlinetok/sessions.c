@@ -11,18 +11,6 @@
 
 /* ------------------------------------------------------------------------------------------------------- list */
 
-/* A list under way. */
-typedef struct lister {
-    const options *o;
-    place place;
-    otok_list_request request;
-    int64_t now_us;
-    size_t shown;
-    char *cursor; /* where to go on; NULL: it is the end */
-    table *table; /* for humans */
-    cJSON *rows;  /* for machines, unless each is a line of its own */
-} lister;
-
 static const char *const headings[] = {"SESSION", "SUBJECT", "CLIENT", "LAST USED", "ENDS",
                                        "DEVICE",  "STARTED", "KIND",   "FROM",      "SCOPE"};
 
@@ -31,12 +19,12 @@ static int64_t end_of(const otok_session *s)
     return s->idle_expires_us < s->max_expires_us ? s->idle_expires_us : s->max_expires_us;
 }
 
-static void add_row(lister *l, const otok_session *s)
+static void add_row(pages *p, const otok_session *s)
 {
     char used[TIME_ROOM], ends[TIME_ROOM], started[TIME_ROOM];
-    time_relative(s->last_used_us, l->now_us, used);
-    time_relative(end_of(s), l->now_us, ends);
-    time_relative(s->started_us, l->now_us, started);
+    time_relative(s->last_used_us, p->now_us, used);
+    time_relative(end_of(s), p->now_us, ends);
+    time_relative(s->started_us, p->now_us, started);
     const char *device = s->label != NULL ? s->label : s->start_user_agent;
     const char *const cells[] = {s->session_id,
                                  s->subject,
@@ -48,123 +36,70 @@ static void add_row(lister *l, const otok_session *s)
                                  word_of_kind(s->kind),
                                  s->last_ip != NULL ? s->last_ip : s->start_ip,
                                  s->scope};
-    table_add(l->table, cells);
+    pages_add_row(p, cells);
 }
 
-static int show_row(lister *l, const otok_session *s)
-{
-    l->shown++;
-    if (l->table != NULL)
-        add_row(l, s);
-    else if (l->rows == NULL)
-        return json_print_line(json_of_session(s));
-    else
-        json_append(l->rows, json_of_session(s));
-    return EXIT_DONE;
-}
-
-static int show_page(lister *l)
+static int show_page(pages *p)
 {
     otok_page *page;
     otok_error err;
-    if (otok_list(l->place.service, &l->request, &page, &err) != OTOK_OK)
+    if (otok_list(p->place->service, &p->request, &page, &err) != OTOK_OK)
         return complain("listing", &err);
     int rc = EXIT_DONE;
-    for (size_t i = 0; rc == EXIT_DONE && i < page->count; i++)
-        rc = show_row(l, page->sessions[i]);
-    free(l->cursor);
-    l->cursor = page->next_cursor != NULL ? strdup(page->next_cursor) : NULL;
-    if (rc == EXIT_DONE && page->next_cursor != NULL && l->cursor == NULL)
-        rc = complain_memory();
+    for (size_t i = 0; rc == EXIT_DONE && i < page->count; i++) {
+        if (p->table != NULL)
+            add_row(p, page->sessions[i]);
+        else
+            rc = pages_add_json(p, json_of_session(page->sessions[i]));
+    }
+    if (rc == EXIT_DONE)
+        rc = pages_next(p, page->next_cursor);
     otok_page_free(page);
-    l->request.cursor = l->cursor;
-    return rc;
-}
-
-/* A page may be short: it is filled by those behind it. */
-static int show_pages(lister *l)
-{
-    size_t wanted = l->o->all ? SIZE_MAX : l->request.limit;
-    int rc;
-    do {
-        size_t left = wanted - l->shown;
-        l->request.limit = left < MOST_A_PAGE ? (uint32_t)left : MOST_A_PAGE;
-        rc = show_page(l);
-        if (rc == EXIT_DONE && l->o->all && l->table != NULL && l->shown != 0 && !table_print(l->table, stdout))
-            rc = complain_memory();
-        if (ferror(stdout) != 0) /* which is said at the end */
-            break;
-    } while (rc == EXIT_DONE && l->cursor != NULL && l->shown < wanted);
     return rc;
 }
 
 /* Who takes other policies for those of the servers would miss sessions without knowing. */
-static void tell_of_others(const lister *l)
+static void tell_of_others(const pages *p)
 {
     char number[NUMBER_ROOM];
     uint64_t n = 0;
-    bool is_whole = l->cursor == NULL && l->o->cursor == NULL;
-    if (!is_whole || otok_count(l->place.service, l->request.filter, &n, NULL) != OTOK_OK || n <= l->shown)
+    bool is_whole = p->cursor == NULL && p->o->cursor == NULL;
+    if (!is_whole || otok_count(p->place->service, p->request.filter, &n, NULL) != OTOK_OK || n <= p->shown)
         return;
-    note(l->o, "Not shown, as ended and not swept yet%s: %s",
-         l->o->policy != NULL ? "" : " by the library's policies (--policy)", sessions_words(n - l->shown, number));
+    note(p->o, "Not shown, as ended and not swept yet%s: %s",
+         p->o->policy != NULL ? "" : " by the library's policies (--policy)", sessions_words(n - p->shown, number));
 }
 
-static int finish_table(lister *l, const char *whose)
+static int list(pages *p, const char *whose)
 {
-    if (l->shown == 0)
-        printf("No sessions %s.\n", whose);
-    else if (!table_print(l->table, stdout))
-        return complain_memory();
-    if (l->cursor != NULL)
-        printf("\nThere may be more: the same with --cursor %s, or with --all\n", l->cursor);
-    tell_of_others(l);
-    return EXIT_DONE;
-}
-
-static int finish_json(lister *l)
-{
-    cJSON *document = cJSON_CreateObject();
-    json_add_filter(document, l->request.filter, l->place.realm);
-    json_add(document, "sessions", l->rows);
-    l->rows = NULL;
-    json_add_text(document, "next_cursor", l->cursor);
-    return json_print(document);
-}
-
-static int list(lister *l)
-{
-    if (!l->o->json)
-        l->table = table_new(headings, sizeof headings / sizeof headings[0]);
-    else if (!l->o->all)
-        l->rows = cJSON_CreateArray();
-    char *whose = filter_words(l->request.filter, l->place.realm);
-    int rc = whose == NULL || (!l->o->json && l->table == NULL) ? complain_memory() : show_pages(l);
-    if (rc == EXIT_DONE && l->o->json)
-        rc = l->o->all ? EXIT_DONE : finish_json(l);
-    else if (rc == EXIT_DONE)
-        rc = finish_table(l, whose);
-    free(whose);
-    free(l->cursor);
-    table_free(l->table);
-    cJSON_Delete(l->rows);
+    int rc = pages_show(p, show_page);
+    if (rc == EXIT_DONE)
+        rc = pages_finish(p, "sessions", whose);
+    if (rc == EXIT_DONE && p->table != NULL)
+        tell_of_others(p);
     return rc;
 }
 
 int command_list(const options *o)
 {
     otok_filter filter;
-    lister l = {.o = o, .now_us = time_now()};
+    place there;
+    pages p = {.place = &there};
     int rc = filter_read(o, FILTER_REALM, &filter);
     if (rc == EXIT_DONE)
-        rc = paging_read(o, &l.request);
+        rc = paging_read(o, &p.request);
     if (rc == EXIT_DONE)
-        rc = place_open(o, OPEN_SERVICE, true, &l.place);
+        rc = place_open(o, OPEN_SERVICE, true, &there);
     if (rc != EXIT_DONE)
         return rc;
-    l.request.filter = &filter;
-    rc = list(&l);
-    place_close(&l.place);
+    p.request.filter = &filter;
+    char *whose = filter_words(&filter, there.realm);
+    rc = whose != NULL ? pages_begin(&p, o, headings, sizeof headings / sizeof headings[0]) : complain_memory();
+    if (rc == EXIT_DONE)
+        rc = list(&p, whose);
+    free(whose);
+    pages_end(&p);
+    place_close(&there);
     return rc;
 }
 

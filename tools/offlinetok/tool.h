@@ -11,6 +11,7 @@
  *     time.c      times, read and shown
  *     talk.c      progress, questions, complaints
  *     filter.c    which sessions a command is for
+ *     pages.c     a list, page by page
  *     sessions.c  list, show, count
  *     revoke.c    revoke, cutoff
  *     people.c    consents, erase, subject
@@ -274,6 +275,32 @@ int paging_read(const options *o, otok_list_request *out);
 /* "of subject alice with client backup", "of the realm https://id.example.org"; escaped; freed with free(). */
 char *filter_words(const otok_filter *filter, const char *realm);
 void json_add_filter(struct cJSON *object, const otok_filter *filter, const char *realm);
+
+/* ------------------------------------------------------------------------------------------------------- pages.c */
+
+/* A list under way, of sessions or of consents.  The caller fills in `place` and `request`; the rest begins with 0. */
+typedef struct pages {
+    const options *o;
+    const place *place;
+    otok_list_request request;
+    int64_t now_us;
+    size_t shown;
+    char *cursor;       /* where to go on; NULL: it is the end */
+    table *table;       /* for people; NULL: for programs */
+    struct cJSON *rows; /* the document's; NULL: each is a line of its own */
+} pages;
+
+int pages_begin(pages *p, const options *o, const char *const *headings, size_t n);
+void pages_end(pages *p); /* after a failure, too */
+
+/* Calls `show_page` until there are as many as were asked for.  That adds what it lists, and says where it goes on. */
+int pages_show(pages *p, int (*show_page)(pages *));
+void pages_add_row(pages *p, const char *const *cells);
+int pages_add_json(pages *p, struct cJSON *item); /* takes it */
+int pages_next(pages *p, const char *cursor);     /* copies it; NULL: it is the end */
+
+/* `name` and `whose`: "sessions", and what filter_words() says or "". */
+int pages_finish(pages *p, const char *name, const char *whose);
 
 /* -------------------------------------------------------------------------------------------------------- keys.c */
 
