@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "support/host.h"
+#include "support/legacy.h"
 #include "support/many.h"
+#include "support/watch.h"
 
 static test_fixture *open_with(int engine, int64_t retry_limit)
 {
@@ -295,12 +297,80 @@ START_TEST(a_session_that_a_callback_refreshes_moves_by_one_generation)
 }
 END_TEST
 
+/* T3 P4: in their order also where one comes with the token of the system before, whose session is not known until it is looked for. */
+START_TEST(an_adopted_token_takes_its_turn)
+{
+    static const test_legacy plain = {0};
+    for (uint32_t used = 0; used < 2; used++) {
+        char legacy[TEST_LEGACY_CHARS];
+        test_fixture *f = open_with(_i, 0);
+        test_install_legacy(f);
+        test_many *m = test_many_open(f);
+        otok_tokens *tokens = NULL;
+        test_held held;
+        (void)strcpy(legacy, test_legacy_token(&plain));
+        test_assert_code(OTOK_OK, test_refresh(f, legacy, NULL, &tokens));
+        test_keep(&held, tokens);
+        for (uint32_t i = 0; i < used; i++)
+            test_rotate(f, &held, NULL);
+        test_advance_s(f, 60);
+        test_forget_events(f);
+        (void)test_many_ask(m, held.token);
+        (void)test_many_ask(m, legacy);
+        test_many_refresh(m);
+        (void)test_many_answered(m, 0, OTOK_OUTCOME_ADVANCED);
+        test_many_refused(m, 1, OTOK_E_TOKEN_REUSED);
+        ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_REFRESHED), 1);
+        ck_assert_uint_eq(test_count_events(f, OTOK_EVENT_REUSE), 1);
+        test_many_close(m);
+        test_close(f);
+    }
+}
+END_TEST
+
+static void rename_it(void *arg)
+{
+    plot *p = arg;
+    otok_session_change change;
+    otok_session_change_init(&change, sizeof change);
+    change.session_id = p->whom->session_id;
+    change.label = "renamed";
+    test_assert_code(OTOK_OK, otok_session_update(p->f->service, &change, NULL));
+}
+
+/* T3: one that has lost a race and starts again is still before those behind it. */
+START_TEST(an_old_token_that_starts_again_keeps_its_turn)
+{
+    test_watch watch;
+    test_fixture *f = open_with(_i, 0);
+    test_watch_fixture(&watch, f);
+    test_held *held = test_many_hold(f, 1), old = *held;
+    plot p = {.f = f, .whom = held};
+    test_many *m = test_many_open(f);
+    test_rotate(f, held, NULL);
+    test_rotate(f, held, NULL);
+    test_advance_s(f, 60);
+    (void)test_many_ask(m, old.token);
+    (void)test_many_ask(m, held->token);
+    test_watch_step_in(&watch, 1, TEST_CALL_COMMIT, rename_it, &p);
+    test_many_refresh(m);
+    ck_assert(watch.reached);
+    test_many_refused(m, 0, OTOK_E_TOKEN_REUSED);
+    test_many_refused(m, 1, OTOK_E_TOKEN_UNKNOWN);
+    free(held);
+    test_many_close(m);
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {one_token_many_times_moves_its_session_by_one_generation,
                                     retries_over_the_limit_are_refused_one_by_one,
                                     tokens_that_come_twice_are_answered_twice_alike,
                                     an_old_token_ends_its_session_in_either_order,
+                                    an_adopted_token_takes_its_turn,
+                                    an_old_token_that_starts_again_keeps_its_turn,
                                     what_the_host_says_to_one_item_is_of_that_alone,
                                     a_session_that_a_callback_revokes_does_not_come_back,
                                     a_session_that_a_callback_refreshes_moves_by_one_generation};

@@ -423,6 +423,63 @@ START_TEST(an_outbox_that_overflows_midway_holds_nobody_up)
 }
 END_TEST
 
+/* E2: that one session is in trouble is nothing to another, whose event finds the disk full. */
+START_TEST(a_full_outbox_beside_a_trouble_holds_nobody_up)
+{
+    picky p;
+    test_fixture *f = test_open(_i);
+    put_in_front(&p, f);
+    open_outbox(f, 1000);
+    test_held *held = test_many_hold(f, ITEMS);
+    test_many *m = test_many_open(f);
+    clear_outbox(f);
+    test_many_ask_held(m, held, ITEMS);
+    const otok_id ids[] = {id_of(held[5].session_id), id_of(held[2].session_id)};
+    p.ids = ids;
+    p.n = 2;
+    p.code = OTOK_E_FULL;
+    p.last_code = OTOK_E_UNCERTAIN;
+    p.times = 1;
+    test_many_refresh(m);
+    for (size_t i = 0; i < ITEMS; i++) {
+        if (i == 2)
+            test_many_refused(m, i, OTOK_E_UNCERTAIN);
+        else
+            (void)test_many_answered(m, i, OTOK_OUTCOME_ADVANCED);
+    }
+    free(held);
+    test_many_close(m);
+    test_close(f);
+}
+END_TEST
+
+/* E2: 128 are one transaction also where the outbox has room for some of them, and is marked already. */
+START_TEST(an_outbox_that_is_marked_takes_no_more_transactions)
+{
+    enum { N = 128, LIMIT = 228 };
+    test_fixture *f = test_open(TEST_LMDB);
+    open_outbox(f, LIMIT);
+    test_held *held = test_many_hold(f, 3 * N);
+    test_many *m = test_many_open(f);
+    otok_outbox_batch *batch = NULL;
+    clear_outbox(f);
+    test_many_ask_held(m, held, 2 * N); /* the marker is in it */
+    test_many_refresh(m);
+    test_assert_code(OTOK_OK, otok_outbox_read(f->service, 101, &batch, NULL));
+    ck_assert_uint_eq(count_of(batch, OTOK_EVENT_OUTBOX_OVERFLOW, NULL), 0);
+    test_assert_code(OTOK_OK, otok_outbox_acknowledge(f->service, batch, NULL));
+    otok_outbox_batch_free(batch);
+    test_many_clear(m);
+    test_many_ask_held(m, held + 2 * N, N);
+    size_t before = last_transaction(f);
+    test_many_refresh(m);
+    ck_assert_uint_eq(last_transaction(f) - before, 1);
+    free(held);
+    test_many_close(m);
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {trouble_with_some_sessions_is_that_of_their_items,
@@ -430,7 +487,9 @@ static void add_tests(TCase *tc)
                                     a_session_that_is_always_overtaken_does_not_hold_up_the_others,
                                     a_read_that_fails_is_the_trouble_of_one_item,
                                     each_rotation_is_in_the_outbox_once,
-                                    an_outbox_that_overflows_midway_holds_nobody_up};
+                                    an_outbox_that_overflows_midway_holds_nobody_up,
+                                    a_full_outbox_beside_a_trouble_holds_nobody_up};
+    tcase_add_test(tc, an_outbox_that_is_marked_takes_no_more_transactions);
     tcase_add_test(tc, many_refreshes_are_one_transaction);
     tcase_add_test(tc, refreshes_without_rotation_are_no_transaction);
     tcase_add_test(tc, answers_survive_a_restart);

@@ -849,8 +849,8 @@ int otok_refresh(otok_service *service, const otok_refresh_request *request, oto
  * Refreshes `n` requests with one commit for as many as a transaction holds, for a host with one thread and an event loop: those
  * that came in while it was busy, at once.  Each is as with otok_refresh(), and on its own: where errors[i].code is OTOK_OK, out[i]
  * is its answer, freed with otok_tokens_free(); otherwise out[i] is NULL.  Threads need it not: their calls of otok_refresh() share
- * commits.  `out` and `errors` have room for `n`.  Anything but OTOK_OK, OTOK_E_INVALID or OTOK_E_NOMEM, is about the call, of which
- * nothing was done.  Since 0.1.
+ * commits.  `out` and `errors` have room for `n`.  OTOK_E_INVALID and OTOK_E_NOMEM are about the call, of which nothing was done.
+ * Since 0.1.
  */
 int otok_refresh_many(otok_service *service, const otok_refresh_request *const *requests, size_t n, otok_tokens **out,
                       otok_error *errors, otok_error *err);

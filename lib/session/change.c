@@ -37,16 +37,25 @@ static void tell(const otok_service *service, const otok_change *change, const o
     }
 }
 
+/* The result of changes that the store was not asked for. */
+enum { NOT_ASKED = 1 };
+
 /* The first trouble of a commit; a conflict is none where each change stands on its own. */
+static int first_trouble(const otok_change *changes, const otok_group *groups, size_t n, otok_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].result != OTOK_OK && changes[i].result != OTOK_E_CONFLICT)
+            return otok_error_set(err, changes[i].result, groups[i].error.system_errno, groups[i].error.message);
+    }
+    return OTOK_OK;
+}
+
+/* To the end: one that failed says nothing about the others. */
 static int settle(otok_change *changes, const otok_group *groups, size_t n, otok_error *err)
 {
-    int rc = OTOK_OK;
-    for (size_t i = 0; i < n; i++) { /* to the end: one that failed says nothing about the others */
+    for (size_t i = 0; i < n; i++)
         changes[i].result = groups[i].result;
-        if (rc == OTOK_OK && groups[i].result != OTOK_OK && groups[i].result != OTOK_E_CONFLICT)
-            rc = otok_error_set(err, groups[i].result, groups[i].error.system_errno, groups[i].error.message);
-    }
-    return rc;
+    return first_trouble(changes, groups, n, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------ without an outbox */
@@ -91,7 +100,7 @@ static int commit_how(otok_service *service, int how, otok_change *changes, stru
                       size_t n, otok_error *err)
 {
     otok_outbox outbox;
-    int rc = otok_outbox_begin(service, how, &outbox, err);
+    int rc = otok_outbox_begin(service, how, n, &outbox, err);
     if (rc == OTOK_OK)
         rc = commit_entered(service, &outbox, changes, pending, groups, n, err);
     otok_outbox_end(&outbox);
@@ -133,7 +142,7 @@ static int commit_all_again(otok_service *service, otok_change *changes, struct 
     int rc = OTOK_OK;
     for (size_t i = 0; rc == OTOK_OK && i < n; i++)
         rc = commit_again(service, &changes[i], &pending[i], &groups[i], err);
-    return rc == OTOK_OK ? settle(changes, groups, n, err) : rc;
+    return rc == OTOK_OK ? first_trouble(changes, groups, n, err) : rc;
 }
 
 static int commit_with_outbox(otok_service *service, otok_change *changes, otok_group *groups, size_t n,
@@ -143,7 +152,7 @@ static int commit_with_outbox(otok_service *service, otok_change *changes, otok_
     if (pending == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     int rc = commit_how(service, OTOK_OUTBOX_WHILE_ROOM, changes, pending, groups, n, err);
-    if (rc == OTOK_OK || rc == OTOK_E_FULL)
+    if (changes[0].result != NOT_ASKED) /* a trouble of one is nothing to the others */
         rc = commit_all_again(service, changes, pending, groups, n, err);
     for (size_t i = 0; i < n; i++)
         otok_outbox_entry_free(&pending[i].entry);
@@ -171,7 +180,6 @@ static void stamp(const otok_service *service, otok_change *change)
 /* Those that the store was never asked for have the reason why as their result. */
 static int commit(otok_service *service, otok_change *changes, otok_group *groups, size_t n, otok_error *err)
 {
-    enum { NOT_ASKED = 1 };
     for (size_t i = 0; i < n; i++) {
         changes[i].result = NOT_ASKED;
         stamp(service, &changes[i]);

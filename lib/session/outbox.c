@@ -32,13 +32,13 @@ static int read_room(otok_service *service, uint64_t *room, otok_error *err)
     return rc;
 }
 
-int otok_outbox_begin(otok_service *service, int how, otok_outbox *outbox, otok_error *err)
+int otok_outbox_begin(otok_service *service, int how, size_t n, otok_outbox *outbox, otok_error *err)
 {
     *outbox = (otok_outbox){.room = how == OTOK_OUTBOX_NEVERTHELESS ? UINT64_MAX : 0};
     int rc = how == OTOK_OUTBOX_WHILE_ROOM ? read_room(service, &outbox->room, err) : OTOK_OK;
     if (rc == OTOK_OK)
         rc = otok_name_id(service, "otok-outbox-overflow", (otok_str){0}, &outbox->overflow_id, err);
-    if (rc == OTOK_OK && outbox->room < OTOK_BULK) /* it may run out before the end of this commit */
+    if (rc == OTOK_OK && outbox->room < n) /* it may run out before the end of this commit */
         rc = otok_record_fetch(service, &outbox->overflow_id, &outbox->overflow, err);
     return rc;
 }
@@ -140,7 +140,7 @@ int otok_outbox_mark(otok_service *service, otok_error *err)
 {
     otok_outbox outbox;
     otok_outbox_entry entry = {0};
-    int rc = otok_outbox_begin(service, OTOK_OUTBOX_MARKER, &outbox, err);
+    int rc = otok_outbox_begin(service, OTOK_OUTBOX_MARKER, 1, &outbox, err);
     if (rc == OTOK_OK && outbox.overflow == NULL) {
         otok_buf_init(&entry.body, NULL, 0);
         rc = enter_overflow(service, &outbox, &entry, err);

@@ -409,18 +409,21 @@ static int refresh_known(const otok_refreshing *r, otok_attempt *a, otok_tokens 
     return rc;
 }
 
-int otok_attempt_begin(otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
+int otok_attempt_find(otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
     bool adopted = true;
     *a = (otok_attempt){0};
     otok_buf_init(&a->scope, NULL, 0);
     otok_buf_init(&a->printed_body, NULL, 0);
-    r->attempt++;
     int rc = r->adoption != NULL ? otok_adoption_find(r, &adopted, err) : OTOK_OK;
-    if (rc != OTOK_OK)
-        return rc;
     a->adopts = !adopted;
-    return adopted ? refresh_known(r, a, out, err) : otok_adopt(r, a, out, err);
+    return rc;
+}
+
+int otok_attempt_begin(otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err)
+{
+    r->attempt++;
+    return a->adopts ? otok_adopt(r, a, out, err) : refresh_known(r, a, out, err);
 }
 
 int otok_attempt_end(const otok_refreshing *r, otok_attempt *a, int rc, otok_tokens **out)
@@ -443,7 +446,9 @@ int otok_attempt_end(const otok_refreshing *r, otok_attempt *a, int rc, otok_tok
 static int attempt(otok_refreshing *r, otok_tokens **out, otok_error *err)
 {
     otok_attempt a;
-    int rc = otok_attempt_begin(r, &a, out, err);
+    int rc = otok_attempt_find(r, &a, err);
+    if (rc == OTOK_OK)
+        rc = otok_attempt_begin(r, &a, out, err);
     if (rc == OTOK_OK && a.writes)
         rc = otok_change_commit(r->service, &a.change, err);
     return otok_attempt_end(r, &a, rc, out);

@@ -74,9 +74,12 @@ typedef struct otok_attempt {
 int otok_refreshing_begin(otok_refreshing *r, const otok_refresh_request *request, otok_error *err);
 void otok_refreshing_end(otok_refreshing *r);
 
+/* Whose session the token is of is in `r` then, and nothing is held: what is not begun may be found again later. */
+int otok_attempt_find(otok_refreshing *r, otok_attempt *a, otok_error *err);
+
 /*
- * An attempt, up to what it is to write: all is checked, decided and minted.  On OTOK_OK with `writes` the caller commits
- * `change`; then, and after any failure, ends the attempt with what became of it, which is what is returned.
+ * An attempt that was found, up to what it is to write: all is checked, decided and minted.  On OTOK_OK with `writes` the caller commits
+ * `change`; then, and after any failure, of otok_attempt_find() too, ends the attempt with what became of it, which is what is returned.
  */
 int otok_attempt_begin(otok_refreshing *r, otok_attempt *a, otok_tokens **out, otok_error *err);
 int otok_attempt_end(const otok_refreshing *r, otok_attempt *a, int rc, otok_tokens **out);

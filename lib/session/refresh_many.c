@@ -58,11 +58,11 @@ static void end_attempt(item *it, int rc)
         finish(it, rc);
 }
 
-/* Whether one before it is about to write the same session. */
+/* Whether one before it has still to do with the same session: is about to write it, or starts again. */
 static bool waits(const many *m, const item *it)
 {
-    for (size_t i = 0; i < m->nwriters; i++) {
-        if (otok_id_compare(&m->writers[i]->r.id, &it->r.id) == 0)
+    for (const item *before = m->items; before < it; before++) {
+        if (!before->done && otok_id_compare(&before->r.id, &it->r.id) == 0)
             return true;
     }
     return false;
@@ -78,9 +78,11 @@ static bool attempt_each(many *m)
         if (it->done)
             continue;
         attempted = true; /* the first of those that are not done does not wait */
-        if (waits(m, it))
+        int rc = otok_attempt_find(&it->r, &it->a, it->error);
+        if (rc == OTOK_OK && waits(m, it))
             continue;
-        int rc = otok_attempt_begin(&it->r, &it->a, it->out, it->error);
+        if (rc == OTOK_OK)
+            rc = otok_attempt_begin(&it->r, &it->a, it->out, it->error);
         if (rc == OTOK_OK && it->a.writes) {
             m->writers[m->nwriters] = it;
             m->changes[m->nwriters++] = it->a.change;

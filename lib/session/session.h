@@ -298,7 +298,7 @@ typedef struct otok_outbox {
     otok_id overflow_id;
 } otok_outbox;
 
-int otok_outbox_begin(otok_service *service, int how, otok_outbox *outbox, otok_error *err);
+int otok_outbox_begin(otok_service *service, int how, size_t n, otok_outbox *outbox, otok_error *err);
 void otok_outbox_end(otok_outbox *outbox);
 
 /* What goes into a change's group for its notices, over room of its own. */
