@@ -1,7 +1,8 @@
 /*
  * read.c - fetch, scan and count: one statement, one snapshot, one round trip each.
  *
- * A read that finds its connection lost is made again on another, while there is time: it changes nothing.
+ * A read that finds its connection lost is made again on another, while there is time: it changes nothing.  So is one that a database
+ * which serializes has refused.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -88,9 +89,10 @@ static int ask(otok_pg *store, otok_pg_statement statement, const otok_pg_parame
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     do
         rc = ask_once(store, statement, p, result, &lost, err);
-    while (rc != OTOK_OK && lost && more-- > 0 && otok_pg_clock_us() < deadline_us);
+    while (((rc != OTOK_OK && lost && more-- > 0) || rc == OTOK_E_CONFLICT) && otok_pg_clock_us() < deadline_us);
     (void)pthread_setcancelstate(cancel, NULL);
-    return rc;
+    /* To callers a conflict is that of a commit, and may be no trouble. */
+    return rc == OTOK_E_CONFLICT ? otok_pg_fail(err, OTOK_E_BUSY, "postgres: others were faster all the time") : rc;
 }
 
 static int emit_rows(const PGresult *result, otok_emit emit, void *arg, otok_error *err)

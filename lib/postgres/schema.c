@@ -92,6 +92,11 @@ static int refuse_version(const char *schema, int version, otok_error *err)
  * What is committed must be on stable storage, and on the standbys that the server waits for.  Of a wait that was cut short nothing
  * but a warning tells: none may be held back.
  *
+ * So that it stays so, the level is the connection's own from here on: a server whose configuration is read again would change it
+ * under us.  `local` is as good as `on` while there are no standbys, and becomes that in case some are made.  Nor does anything but
+ * what PostgreSQL brings have a say in what a statement means: whoever may create a function in a schema of the search_path could
+ * otherwise have his own called, and hide cutoffs.
+ *
  * By the way: each statement has an index that fits, and its plan is made once.  Without statistics, as where a table was empty a moment
  * ago, the server would rather walk the table, or sort what an index has in order.  Where it must, as in a table of one row, it takes
  * that for so costly that it loads a compiler for it: a tenth of a second, and 60 MB, for every connection.
@@ -103,6 +108,9 @@ static int check_durability(PGconn *pg, int64_t deadline_us, otok_error *err)
                             "SELECT current_setting('synchronous_commit'), "
                             "coalesce(current_setting('synchronous_standby_names', true), ''), "
                             "current_setting('transaction_read_only'), "
+                            "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
+                            "WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, false), "
+                            "set_config('search_path', '', false), "
                             "set_config('client_min_messages', 'warning', false), "
                             "set_config('plan_cache_mode', 'force_generic_plan', false), "
                             "set_config('enable_seqscan', 'off', false), set_config('enable_sort', 'off', false), "
@@ -153,8 +161,10 @@ static int make(PGconn *pg, const char *schema, otok_error *err)
 
 int otok_pg_migrate(PGconn *pg, const char *schema, otok_error *err)
 {
-    int version;
-    int rc = read_version(pg, schema, NEVER, &version, err);
+    int version = 0;
+    int rc = otok_pg_simple(pg, "SELECT set_config('search_path', '', false)", NEVER, NULL, err);
+    if (rc == OTOK_OK)
+        rc = read_version(pg, schema, NEVER, &version, err);
     if (rc == OTOK_OK && version == VERSION)
         return OTOK_OK;
     if (rc == OTOK_OK && version > VERSION)

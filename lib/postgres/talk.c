@@ -91,10 +91,21 @@ int otok_pg_fail_result(const PGconn *pg, const PGresult *result, otok_error *er
                         len != 0 ? text : "the connection was lost");
 }
 
+/*
+ * Poolers write such errors themselves, when their server has gone: PgBouncer without the field that is not translated, and Odyssey as
+ * a mere ERROR of the class 08.
+ */
 bool otok_pg_is_last(const PGresult *result)
 {
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (severity == NULL)
+        severity = PQresultErrorField(result, PG_DIAG_SEVERITY);
+    if (severity == NULL)
+        return false;
+    bool of_connection = state != NULL && (strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0);
+    return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0 ||
+           (strcmp(severity, "ERROR") == 0 && of_connection);
 }
 
 /* ---------------------------------------------------------------------------------------------------- texts */

@@ -215,6 +215,83 @@ START_TEST(a_standby_is_refused_and_so_is_not_waiting_for_it)
 }
 END_TEST
 
+/* A server that reads its configuration again changes nothing of what an open connection was accepted for: it waits for standbys. */
+static const char *const levels[] = {"", "options='-c synchronous_commit=local'"};
+
+START_TEST(a_connection_that_was_accepted_stays_durable)
+{
+    test_server server;
+    otok_store *store = NULL;
+    otok_error err;
+    char level[256];
+    uint64_t version = 1;
+    test_server_begin(&server, "reload");
+    cluster("primary reloaded >/dev/null");
+    connect_to(&server, "reloaded");
+    test_server_migrate(&server);
+    server.options.timeout_ms = 1000;
+    test_assert_code(OTOK_OK, test_server_try(&server, levels[_i], &store, &err));
+    test_assert_code(OTOK_OK, test_raw_insert(store, 1, 10));
+    test_server_sql(&server, NULL, "ALTER SYSTEM SET synchronous_commit = off");
+    test_server_sql(&server, NULL, "SELECT pg_reload_conf()");
+    do
+        test_server_sql(&server, level, "SHOW synchronous_commit");
+    while (strcmp(level, "off") != 0);
+    test_server_sql(&server, NULL, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    test_server_sql(&server, NULL, "SELECT pg_reload_conf()");
+    int rc;
+    do /* Check's timeout ends what never comes */
+        rc = test_raw_head(store, 1, version++);
+    while (rc == OTOK_OK);
+    test_assert_code(OTOK_E_UNCERTAIN, rc);
+    otok_store_close(store);
+    cluster("remove reloaded");
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------------- whose functions */
+
+static int count_one(void *arg, const otok_record *record)
+{
+    (void)record;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* A function of a schema in the search_path that fits better than PostgreSQL's own would be called in its place. */
+START_TEST(functions_of_others_are_not_called)
+{
+    test_server server;
+    otok_error err;
+    char subject[256];
+    int n = 0;
+    test_server_begin(&server, "path");
+    test_server_sql(&server, NULL, "CREATE SCHEMA \"%s_else\"", server.schema);
+    test_server_sql(&server, NULL,
+                    "CREATE FUNCTION \"%1$s_else\".unnest(bytea[]) RETURNS SETOF bytea LANGUAGE sql AS "
+                    "'SELECT NULL::bytea WHERE false'; "
+                    "CREATE FUNCTION \"%1$s_else\".convert_from(bytea, text) RETURNS text LANGUAGE sql AS "
+                    "'SELECT ''not theirs''::text'",
+                    server.schema);
+    size_t len = strlen(server.conninfo);
+    (void)snprintf(server.conninfo + len, sizeof server.conninfo - len, " options='-c search_path=%s_else'",
+                   server.schema);
+    (void)snprintf(server.mine, sizeof server.mine, "%s", server.conninfo);
+    otok_store *store = test_server_open(&server);
+    otok_record record = test_raw_record(1, OTOK_RECORD_SESSION, 1, 10);
+    const otok_id link = test_raw_id(2);
+    record.links = &link;
+    record.nlinks = 1;
+    test_assert_code(OTOK_OK, test_raw_write(store, OTOK_WRITE_INSERT, 0, &record, &err));
+    test_assert_code(OTOK_OK, test_raw_insert(store, 2, 10));
+    test_assert_code(OTOK_OK, otok_store_fetch(store, &record.id, 1, OTOK_FETCH_LINKS, count_one, &n, &err));
+    ck_assert_int_eq(n, 2);
+    test_server_sql(&server, subject, "SELECT subject FROM %s.offline_sessions LIMIT 1", server.schema);
+    ck_assert_str_ne(subject, "not theirs");
+    otok_store_close(store);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------------- arguments */
 
 START_TEST(a_wrong_argument_is_named)
@@ -379,6 +456,8 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_role_without_rights_is_refused);
     tcase_add_test(tc, what_could_be_lost_is_refused);
     tcase_add_test(tc, a_standby_is_refused_and_so_is_not_waiting_for_it);
+    tcase_add_loop_test(tc, a_connection_that_was_accepted_stays_durable, 0, sizeof levels / sizeof levels[0]);
+    tcase_add_test(tc, functions_of_others_are_not_called);
     tcase_add_test(tc, a_wrong_argument_is_named);
     tcase_add_test(tc, a_conninfo_of_a_newer_or_older_header_is_read_as_every_struct);
     tcase_add_test(tc, what_is_no_conninfo_or_no_server_is_said);

@@ -306,6 +306,55 @@ START_TEST(a_database_that_serializes_refuses_nobody)
 }
 END_TEST
 
+static int ignore(void *arg, const otok_record *record)
+{
+    (void)arg;
+    (void)record;
+    return 0;
+}
+
+/* Three raise records that they share and add others; one reads them all, and is told of no conflict. */
+static void write_or_read(void *arg, size_t i)
+{
+    enum { RECORDS = 20, READS = 400, ROOM = 100000 };
+    siege *s = arg;
+    otok_error err;
+    for (uint32_t k = 0; i < 3 && !s->over; k++) {
+        uint32_t number = 1 + k % RECORDS;
+        uint64_t version = test_raw_version(s->store, number);
+        otok_record raised = test_raw_record(number, OTOK_RECORD_SESSION, version + 1, 10);
+        otok_record added = test_raw_record((uint32_t)(i + 1) * ROOM + k, OTOK_RECORD_SESSION, 1, 10);
+        otok_write writes[] = {{.op = OTOK_WRITE_HEAD, .expect = version, .record = &raised},
+                               {.op = OTOK_WRITE_INSERT, .record = &added}};
+        otok_group group = {.writes = writes, .n = 2};
+        (void)otok_store_commit(s->store, &group, 1, &err);
+    }
+    for (int k = 0; i == 3 && k < READS && s->wrong == NULL; k++) {
+        otok_scan scan = {.size = sizeof scan, .key = {.index = OTOK_INDEX_REALM}, .limit = 1000};
+        int rc = otok_store_scan(s->store, &scan, ignore, NULL, &err);
+        s->wrong = rc != OTOK_OK ? otok_error_name(rc) : NULL;
+    }
+    s->over = s->over || i == 3;
+}
+
+START_TEST(a_database_that_serializes_tells_no_reader_of_a_conflict)
+{
+    siege s = {.wrong = NULL};
+    s.store = open_with(&s.server, "readers", "");
+    size_t len = strlen(s.server.mine);
+    (void)snprintf(s.server.mine + len, sizeof s.server.mine - len,
+                   " options='-c default_transaction_isolation=serializable'");
+    s.server.options.connections = 4;
+    s.server.options.wait_ms = 20000;
+    reopen(&s.server, &s.server.options, &s.store);
+    for (uint32_t k = 1; k <= 20; k++)
+        test_assert_code(OTOK_OK, test_raw_insert(s.store, k, 10));
+    test_threads(4, write_or_read, &s);
+    ck_assert_msg(s.wrong == NULL, "%s", s.wrong);
+    otok_store_close(s.store);
+}
+END_TEST
+
 /* More than a batch of groups in one commit, of which some miss. */
 START_TEST(many_groups_of_one_commit_have_each_its_own_result)
 {
@@ -409,6 +458,7 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_full_pool_is_busy_and_not_for_ever);
     tcase_add_test(tc, groups_that_cross_do_not_deadlock_and_are_whole);
     tcase_add_test(tc, a_database_that_serializes_refuses_nobody);
+    tcase_add_test(tc, a_database_that_serializes_tells_no_reader_of_a_conflict);
     tcase_add_test(tc, many_groups_of_one_commit_have_each_its_own_result);
     tcase_add_test(tc, a_child_of_fork_is_refused_and_leaves_the_parents_connections_alone);
     tcase_add_test(tc, a_cancelled_thread_leaves_the_pool_whole);

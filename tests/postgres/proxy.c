@@ -48,8 +48,8 @@ struct proxy {
 
 const char *proxy_deed_name(proxy_deed deed)
 {
-    static const char *const names[PROXY_DEEDS] = {"cut before", "half of",          "cut after",
-                                                   "delayed",    "08P01 instead of", "57P01 instead of"};
+    static const char *const names[PROXY_DEEDS] = {"cut before",       "half of",          "cut after",       "delayed",
+                                                   "08P01 instead of", "08006 instead of", "57P01 instead of"};
     return names[deed];
 }
 
@@ -155,10 +155,11 @@ static bool send_all(int fd, const uint8_t *data, size_t len)
     return true;
 }
 
-static void send_error(int fd, const char *state, const char *text)
+/* As poolers do: without the severity that is not translated, which servers send too. */
+static void send_error(int fd, const char *severity, const char *state, const char *text)
 {
     uint8_t message[256] = {'E'};
-    int n = snprintf((char *)message + 5, sizeof message - 5, "SFATAL%cVFATAL%cC%s%cM%s%c", 0, 0, state, 0, text, 0);
+    int n = snprintf((char *)message + 5, sizeof message - 5, "S%s%cC%s%cM%s%c", severity, 0, state, 0, text, 0);
     size_t size = (size_t)n + 1 + 4; /* the end of the fields, and the length itself */
     message[3] = (uint8_t)(size >> 8);
     message[4] = (uint8_t)size;
@@ -176,9 +177,11 @@ static bool carry_out(proxy *p, link_ *l, proxy_way way, size_t size)
         return false;
     }
     if (p->plan.deed == PROXY_FATAL)
-        send_error(to, "08P01", "server conn crashed?");
+        send_error(to, "FATAL", "08P01", "server conn crashed?");
+    else if (p->plan.deed == PROXY_ERROR)
+        send_error(to, "ERROR", "08006", "remote server read/write error");
     else if (p->plan.deed == PROXY_SHUTDOWN)
-        send_error(to, "57P01", "terminating connection due to administrator command");
+        send_error(to, "FATAL", "57P01", "terminating connection due to administrator command");
     else if (p->plan.deed != PROXY_CUT_BEFORE)
         (void)send_all(to, l->pipes[way].data, p->plan.deed == PROXY_CUT_HALF ? size / 2 : size);
     lose_client(l);

@@ -21,6 +21,7 @@ typedef enum proxy_deed {
     PROXY_CUT_AFTER,  /* it passed */
     PROXY_HOLD,       /* it, and what follows, arrives late: see proxy_release() */
     PROXY_FATAL,    /* to the client only: an error of the class 08 in its place, as of a pooler that lost its server */
+    PROXY_ERROR,    /* as that, but not FATAL, as Odyssey says it */
     PROXY_SHUTDOWN, /* to the client only: 57P01 */
     PROXY_DEEDS
 } proxy_deed;

@@ -75,7 +75,7 @@ static bool add_deeds(proxy_lanes *lanes, proxy_trial trial, bool rare)
 {
     bool good = true;
     for (int deed = 0; deed < PROXY_DEEDS; deed++) {
-        bool is_error = deed == PROXY_FATAL || deed == PROXY_SHUTDOWN;
+        bool is_error = deed == PROXY_FATAL || deed == PROXY_ERROR || deed == PROXY_SHUTDOWN;
         bool is_rare = deed != PROXY_CUT_BEFORE && deed != PROXY_CUT_AFTER;
         if ((is_error && trial.plan.way == PROXY_TO_SERVER) || (is_rare && !rare))
             continue;
