@@ -294,6 +294,60 @@ START_TEST(what_is_there_is_not_touched)
 }
 END_TEST
 
+/* A store that happens to be where the copy would be made is somebody's: this one, or another. */
+START_TEST(a_store_of_the_name_of_the_folder_beside_is_not_touched)
+{
+    char beside[4300], inside[4400];
+    (void)snprintf(beside, sizeof beside, "%s.new", copy);
+    (void)snprintf(inside, sizeof inside, "%s/keyring", beside);
+    otok_store *live = test_open_lmdb(beside, NULL);
+    test_assert_code(OTOK_OK, test_raw_insert(live, 1, 10));
+    test_assert_code(OTOK_E_INVALID, back_up(live, copy)); /* of itself */
+    test_assert_code(OTOK_OK, test_raw_insert(live, 2, 10));
+    make_file(inside, "mine");
+    otok_store *store = filled(10);
+    test_assert_code(OTOK_E_INVALID, back_up(store, copy)); /* of another, while it is in use */
+    otok_store_close(live);
+    test_assert_code(OTOK_E_INVALID, back_up(store, copy)); /* and while it is not */
+    otok_store_close(store);
+    expect_file(inside, "mine");
+    live = test_open_lmdb(beside, NULL);
+    ck_assert_uint_eq(test_raw_count(live), 2);
+    otok_store_close(live);
+}
+END_TEST
+
+/* A second one of the name would take the first one's copy away, and the first would answer for what the second has made so far. */
+struct second {
+    otok_store *store;
+    int code, calls;
+};
+
+static int back_up_once_more(void *user, uint64_t done, uint64_t total)
+{
+    struct second *second = user;
+    (void)done;
+    (void)total;
+    if (second->calls++ == 0)
+        second->code = back_up(second->store, copy);
+    return 0;
+}
+
+START_TEST(two_of_one_name_at_once_are_one)
+{
+    struct second second = {.store = filled(10)};
+    otok_watch watch = {.size = sizeof watch, .user = &second, .progress = back_up_once_more};
+    test_assert_code(OTOK_OK, otok_store_backup(second.store, copy, &watch, NULL));
+    test_assert_code(OTOK_E_BUSY, second.code);
+    otok_store_close(second.store);
+    ck_assert(!is_beside("copy.new"));
+    ck_assert(!is_beside("copy/backup.part"));
+    otok_store *store = test_open_lmdb(copy, NULL);
+    expect_clean(store, 10);
+    otok_store_close(store);
+}
+END_TEST
+
 /* What a backup that was killed has left is removed by the next one; an empty folder gives way. */
 START_TEST(leftovers_and_empty_folders_give_way)
 {
@@ -303,6 +357,8 @@ START_TEST(leftovers_and_empty_folders_give_way)
     ck_assert_int_eq(mkdir(beside, 0700), 0);
     (void)snprintf(left, sizeof left, "%s/data.mdb", beside);
     make_file(left, "half a copy");
+    (void)snprintf(left, sizeof left, "%s/backup.part", beside);
+    make_file(left, "");
     (void)snprintf(left, sizeof left, "%s/lock.mdb", beside);
     make_file(left, "");
     ck_assert_int_eq(mkdir(copy, 0755), 0);
@@ -430,6 +486,8 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_store_without_records_and_one_that_is_only_read_are_copied);
     tcase_add_test(tc, a_copy_of_a_store_in_use_has_all_that_was_acknowledged);
     tcase_add_test(tc, what_is_there_is_not_touched);
+    tcase_add_test(tc, a_store_of_the_name_of_the_folder_beside_is_not_touched);
+    tcase_add_test(tc, two_of_one_name_at_once_are_one);
     tcase_add_test(tc, leftovers_and_empty_folders_give_way);
     tcase_add_test(tc, calls_that_are_wrong_are_refused);
     tcase_add_test(tc, one_that_is_ended_leaves_nothing);

@@ -2,7 +2,8 @@
  * lmdb_backup.c - a compacted copy of the environment as of one moment, in a folder of its own.
  *
  * The copy is made in a folder beside, `<directory>.new`, and gets its name when it is whole, verified, and on stable storage.  One that
- * was killed leaves the folder beside, which the next backup of that name removes.
+ * was killed leaves the folder beside, which the next backup of that name removes.  It knows it by a file in it, which is locked while
+ * the backup runs: what has none is not ours, and may well be somebody's store.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,10 +16,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char DATA_NAME[] = "data.mdb";
+static const char MARK_NAME[] = "backup.part";
 static const char *const LOCK_NAMES[] = {"lock.mdb", "write.lock"};
 
 /* A backup under way. */
@@ -29,6 +32,7 @@ struct backup {
     const char *directory;
     char beside[PATH_MAX];
     int folder; /* beside */
+    int mark;   /* in it; locked */
 };
 
 static int fail(const struct backup *b, const char *what)
@@ -48,18 +52,54 @@ static void remove_locks(const struct backup *b)
         (void)unlinkat(b->folder, LOCK_NAMES[i], 0);
 }
 
+static void close_beside(struct backup *b)
+{
+    if (b->mark >= 0)
+        (void)close(b->mark);
+    if (b->folder >= 0)
+        (void)close(b->folder);
+    b->mark = b->folder = -1;
+}
+
 /* What is in it and is not ours keeps it there. */
 static void remove_beside(struct backup *b)
 {
-    if (b->folder < 0)
-        b->folder = open(b->beside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (b->folder < 0)
-        return;
     (void)unlinkat(b->folder, DATA_NAME, 0);
     remove_locks(b);
-    (void)close(b->folder);
-    b->folder = -1;
+    (void)unlinkat(b->folder, MARK_NAME, 0);
+    close_beside(b);
     (void)rmdir(b->beside);
+}
+
+/* What one that was killed has left; what has no mark goes only where it is empty. */
+static int remove_leftover(struct backup *b)
+{
+    b->folder = open(b->beside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    b->mark = b->folder >= 0 ? openat(b->folder, MARK_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (b->mark < 0) {
+        close_beside(b);
+        (void)rmdir(b->beside);
+        return OTOK_OK;
+    }
+    if (flock(b->mark, LOCK_EX | LOCK_NB) != 0) {
+        close_beside(b);
+        return otok_fail(b->err, OTOK_E_BUSY, "%s: another backup is being made in it", b->beside);
+    }
+    remove_beside(b);
+    return OTOK_OK;
+}
+
+static int mark_beside(struct backup *b)
+{
+    b->folder = open(b->beside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (b->folder < 0)
+        return fail(b, "opening a folder beside it");
+    b->mark = openat(b->folder, MARK_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (b->mark >= 0 && flock(b->mark, LOCK_EX | LOCK_NB) == 0)
+        return OTOK_OK;
+    int rc = fail(b, "marking a folder beside it");
+    close_beside(b);
+    return rc;
 }
 
 static int make_beside(struct backup *b)
@@ -74,11 +114,14 @@ static int make_beside(struct backup *b)
     if (lstat(b->directory, &st) == 0 && rmdir(b->directory) != 0)
         return otok_fail(b->err, OTOK_E_INVALID, "%s is there, and not an empty folder", b->directory);
     memcpy(b->beside + len, ".new", sizeof ".new");
-    remove_beside(b);
-    if (mkdir(b->beside, S_IRWXU) != 0)
-        return fail(b, "making a folder beside it");
-    b->folder = open(b->beside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return b->folder >= 0 ? OTOK_OK : fail(b, "opening a folder beside it");
+    int rc = remove_leftover(b);
+    if (rc != OTOK_OK)
+        return rc;
+    if (mkdir(b->beside, S_IRWXU) == 0)
+        return mark_beside(b);
+    if (errno == EEXIST)
+        return otok_fail(b->err, OTOK_E_INVALID, "%s is there, and no backup has left it", b->beside);
+    return fail(b, "making a folder beside it");
 }
 
 /* ---------------------------------------------------------------------------------------------------- the copy */
@@ -138,6 +181,7 @@ static int name_it(const struct backup *b)
         return fail(b, "syncing the folder");
     if (rename(b->beside, b->directory) != 0)
         return fail(b, "naming the copy");
+    (void)unlinkat(b->folder, MARK_NAME, 0);
     int parent = openat(b->folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = parent < 0 || fsync(parent) == 0 ? OTOK_OK : fail(b, "syncing the folder around it");
     if (parent >= 0)
@@ -148,8 +192,10 @@ static int name_it(const struct backup *b)
 int otok_lmdb_backup(void *self, const char *directory, const otok_watch *watch, otok_error *err)
 {
     const otok_lmdb *store = self;
-    struct backup b = {.env = store->env, .watch = watch, .err = err, .directory = directory, .folder = -1};
+    struct backup b = {.env = store->env, .watch = watch, .err = err, .directory = directory, .folder = -1, .mark = -1};
+    int cancel;
     int rc = otok_lmdb_refuse_inherited(store->env, err);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* it would keep the lock */
     if (rc == OTOK_OK)
         rc = make_beside(&b);
     bool made = rc == OTOK_OK;
@@ -161,8 +207,8 @@ int otok_lmdb_backup(void *self, const char *directory, const otok_watch *watch,
         rc = name_it(&b);
     if (rc != OTOK_OK && made)
         remove_beside(&b);
-    if (b.folder >= 0)
-        (void)close(b.folder);
+    close_beside(&b);
+    (void)pthread_setcancelstate(cancel, NULL);
     return rc;
 }
 

@@ -154,7 +154,12 @@ static int open_checked(otok_lmdb_env *env, int *mdb, otok_error *err)
 {
     MDB_txn *txn = NULL;
     MDB_dbi meta;
+    int dead;
     *mdb = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    if (*mdb == MDB_READERS_FULL) { /* perhaps of the dead; and whoever is alive may not look for a long time */
+        (void)mdb_reader_check(env->mdb, &dead);
+        *mdb = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    }
     if (*mdb != MDB_SUCCESS)
         return otok_lmdb_fail(env, err, *mdb, "opening");
     int rc = open_databases(env, txn, 0, &meta);

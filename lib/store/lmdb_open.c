@@ -33,55 +33,6 @@ int otok_store_open_lmdb(const char *directory, const otok_lmdb_options *options
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---------------------------------------------------------------------------------------------------- registry */
-
-/* Each process has its own: a child of fork makes a new one, for the mutex of the old may be held by nobody. */
-typedef struct registry {
-    pid_t pid;
-    pthread_mutex_t mutex;
-    otok_lmdb_env *first;
-    struct registry *inherited; /* keeps it reachable, that is all */
-} registry;
-
-static _Atomic(registry *) registry_now;
-
-static registry *registry_get(void)
-{
-    registry *now = atomic_load(&registry_now);
-    while (now == NULL || now->pid != getpid()) {
-        registry *fresh = otok_calloc(1, sizeof *fresh);
-        if (fresh == NULL)
-            return NULL;
-        fresh->pid = getpid();
-        fresh->inherited = now;
-        if (pthread_mutex_init(&fresh->mutex, NULL) != 0) {
-            otok_free(fresh);
-            return NULL;
-        }
-        if (atomic_compare_exchange_strong(&registry_now, &now, fresh))
-            return fresh;
-        (void)pthread_mutex_destroy(&fresh->mutex);
-        otok_free(fresh);
-    }
-    return now;
-}
-
-static otok_lmdb_env *registry_find(const registry *all, const otok_lmdb_env *like)
-{
-    otok_lmdb_env *env = all->first;
-    while (env != NULL && (env->device != like->device || env->inode != like->inode))
-        env = env->next;
-    return env;
-}
-
-static void registry_remove(registry *all, const otok_lmdb_env *env)
-{
-    otok_lmdb_env **at = &all->first;
-    while (*at != env)
-        at = &(*at)->next;
-    *at = env->next;
-}
-
 /* ---------------------------------------------------------------------------------------------------- after fork */
 
 /* A page that the kernel clears in children of fork costs nothing to look at; where there is none, getpid() tells. */
@@ -107,9 +58,68 @@ static void unmark_alive(const volatile uint32_t *mark)
         (void)munmap((void *)(uintptr_t)mark, (size_t)sysconf(_SC_PAGESIZE));
 }
 
+/* A pid may come round again, in a child of the child, say: it tells only where there is no page. */
+static bool is_inherited(const volatile uint32_t *alive, pid_t pid)
+{
+    return alive != NULL ? *alive == 0 : pid != getpid();
+}
+
+/* ---------------------------------------------------------------------------------------------------- registry */
+
+/* Each process has its own: a child of fork makes a new one, for the mutex of the old may be held by nobody. */
+typedef struct registry {
+    pid_t pid;
+    const volatile uint32_t *alive;
+    pthread_mutex_t mutex;
+    otok_lmdb_env *first;
+    struct registry *inherited; /* keeps it reachable, that is all */
+} registry;
+
+static _Atomic(registry *) registry_now;
+
+static registry *registry_get(void)
+{
+    registry *now = atomic_load(&registry_now);
+    while (now == NULL || is_inherited(now->alive, now->pid)) {
+        registry *fresh = otok_calloc(1, sizeof *fresh);
+        if (fresh == NULL)
+            return NULL;
+        fresh->pid = getpid();
+        fresh->alive = mark_alive();
+        fresh->inherited = now;
+        if (pthread_mutex_init(&fresh->mutex, NULL) != 0) {
+            unmark_alive(fresh->alive);
+            otok_free(fresh);
+            return NULL;
+        }
+        if (atomic_compare_exchange_strong(&registry_now, &now, fresh))
+            return fresh;
+        (void)pthread_mutex_destroy(&fresh->mutex);
+        unmark_alive(fresh->alive);
+        otok_free(fresh);
+    }
+    return now;
+}
+
+static otok_lmdb_env *registry_find(const registry *all, const otok_lmdb_env *like)
+{
+    otok_lmdb_env *env = all->first;
+    while (env != NULL && (env->device != like->device || env->inode != like->inode))
+        env = env->next;
+    return env;
+}
+
+static void registry_remove(registry *all, const otok_lmdb_env *env)
+{
+    otok_lmdb_env **at = &all->first;
+    while (*at != env)
+        at = &(*at)->next;
+    *at = env->next;
+}
+
 bool otok_lmdb_is_inherited(const otok_lmdb_env *env)
 {
-    return env->alive != NULL ? *env->alive == 0 : env->pid != getpid();
+    return is_inherited(env->alive, env->pid);
 }
 
 int otok_lmdb_refuse_inherited(const otok_lmdb_env *env, otok_error *err)

@@ -32,7 +32,7 @@ static int seek_entry(MDB_cursor *cursor, MDB_val *key, MDB_val *data, const oto
         }
         return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, data, MDB_PREV_DUP) : rc;
     }
-    if (rc == MDB_SUCCESS && memcmp(data->mv_data, entry, sizeof entry) == 0)
+    if (rc == MDB_SUCCESS && data->mv_size == sizeof entry && memcmp(data->mv_data, entry, sizeof entry) == 0)
         rc = mdb_cursor_get(cursor, key, data, MDB_NEXT_DUP);
     return rc;
 }
@@ -54,6 +54,10 @@ static int scan_key(otok_lmdb_reading *r, const otok_scan *scan)
     int result = OTOK_OK;
     for (uint32_t visited = 0; rc == MDB_SUCCESS && visited < scan->limit && !r->ended; visited++) {
         otok_id id;
+        if (data.mv_size != OTOK_LMDB_ENTRY_SIZE) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
         memcpy(id.bytes, (const uint8_t *)data.mv_data + sizeof(uint64_t), sizeof id.bytes);
         int found = otok_lmdb_find(r->txn, r->env->records, r->env->links, &id, &value, NULL);
         if (found != MDB_SUCCESS) /* an entry without its record is damage too */
@@ -82,7 +86,8 @@ static int seek_id(MDB_cursor *cursor, MDB_val *key, MDB_val *data, const otok_s
     if (down)
         return rc == MDB_NOTFOUND ? mdb_cursor_get(cursor, key, data, MDB_LAST)
                                   : (rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, data, MDB_PREV) : rc);
-    if (rc == MDB_SUCCESS && memcmp(key->mv_data, scan->after.bytes, sizeof scan->after.bytes) == 0)
+    if (rc == MDB_SUCCESS && key->mv_size == sizeof after.bytes &&
+        memcmp(key->mv_data, scan->after.bytes, sizeof after.bytes) == 0)
         rc = mdb_cursor_get(cursor, key, data, MDB_NEXT);
     return rc;
 }

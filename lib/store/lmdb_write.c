@@ -128,18 +128,21 @@ static int look_up(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, MD
     return rc;
 }
 
-static int check(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, otok_error *err)
+/* The group's result; or 1, and *mdb is LMDB's error: what it meets in a page that is damaged spoils the transaction for all. */
+static int check(otok_lmdb_env *env, MDB_txn *txn, const otok_write *write, int *mdb, otok_error *err)
 {
+    const otok_id *id = &write->record->id;
     otok_lmdb_view view;
     MDB_val stored;
-    MDB_dbi where;
-    int rc = look_up(env, txn, write, &stored, &where, &view);
-    if (rc == MDB_CORRUPTED)
+    int rc = otok_lmdb_find(txn, env->records, env->links, id, &stored, NULL);
+    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND) {
+        *mdb = rc;
+        return 1;
+    }
+    bool exists = rc == MDB_SUCCESS;
+    if (exists && !otok_lmdb_decode(&view, id, stored.mv_data, stored.mv_size))
         return otok_fail(err, OTOK_E_FORMAT, "%s holds a record that this version of the library cannot read",
                          env->path);
-    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
-        return otok_lmdb_fail(env, err, rc, "looking up a record");
-    bool exists = rc == MDB_SUCCESS;
     if (write->op == OTOK_WRITE_INSERT ? exists : !exists || view.record.version != write->expect)
         return otok_fail(err, OTOK_E_CONFLICT, "%s: %s", env->path,
                          write->op == OTOK_WRITE_INSERT ? "there is a record of that id"
@@ -171,7 +174,7 @@ int otok_lmdb_group_apply(otok_lmdb_env *env, MDB_txn *txn, otok_group *group, b
     group->error.system_errno = 0;
     group->error.message[0] = '\0';
     for (size_t i = 0; i < group->n; i++) {
-        int rc = check(env, txn, &group->writes[i], &group->error);
+        int rc = check(env, txn, &group->writes[i], mdb, &group->error);
         if (rc != OTOK_OK)
             return rc;
     }

@@ -454,6 +454,93 @@ START_TEST(the_place_of_a_killed_reader_is_freed)
 }
 END_TEST
 
+/* Somebody has it open who neither reads nor writes, so that nobody but the one who opens it can clear the table. */
+START_TEST(a_table_full_of_killed_readers_does_not_keep_anybody_from_opening)
+{
+    otok_lmdb_options options;
+    otok_lmdb_options_init(&options, sizeof options);
+    options.max_readers = 4;
+    otok_store *store = test_open_lmdb(path, &options);
+    test_assert_code(OTOK_OK, test_raw_insert(store, 1, 10));
+    for (int i = 0; i < 8; i++) {
+        pid_t pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0)
+            die_reading();
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    }
+    int status;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        otok_store *own;
+        otok_error err = {0};
+        int rc = otok_store_open_lmdb(path, &options, &own, &err);
+        if (rc != OTOK_OK)
+            fprintf(stderr, "%s\n", err.message);
+        bool good = rc == OTOK_OK && test_raw_version(own, 1) == 1;
+        otok_store_close(own);
+        test_leave_child(good);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    otok_store_close(store);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------------- a damaged page */
+
+/* Makes branch pages of the records name a page that is not there; the id of a record that cannot be reached then. */
+static void lose_a_page(otok_id *lost)
+{
+    enum { PAGE = 4096, FLAGS_AT = 10, LOWER_AT = 12, NODES_AT = 16, BRANCH = 1, KEY_AT = 8, ID_SIZE = 16 };
+    uint8_t page[PAGE];
+    uint16_t flags, lower, at, key_size;
+    bool found = false;
+    char file[4200];
+    (void)snprintf(file, sizeof file, "%s/data.mdb", path);
+    int fd = open(file, O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    for (off_t where = 0; syscall(SYS_pread64, fd, page, sizeof page, where) == PAGE; where += PAGE) {
+        memcpy(&flags, page + FLAGS_AT, sizeof flags);
+        memcpy(&lower, page + LOWER_AT, sizeof lower);
+        if (flags != BRANCH || lower < NODES_AT + 3 * sizeof at)
+            continue;
+        memcpy(&at, page + NODES_AT + sizeof at, sizeof at); /* the second node: the first has no key */
+        memcpy(&key_size, page + at + KEY_AT - sizeof key_size, sizeof key_size);
+        if (key_size != ID_SIZE)
+            continue;
+        memcpy(lost->bytes, page + at + KEY_AT, ID_SIZE);
+        memset(page + at, 0x7f, KEY_AT - sizeof key_size);
+        ck_assert_int_eq(syscall(SYS_pwrite64, fd, page, sizeof page, where), PAGE);
+        found = true;
+    }
+    (void)close(fd);
+    ck_assert(found);
+}
+
+START_TEST(a_damaged_page_fails_those_who_need_it_alone)
+{
+    otok_store *store = test_open_lmdb(path, NULL);
+    for (uint32_t i = 1; i <= 100; i++)
+        test_assert_code(OTOK_OK, test_raw_insert(store, i, 300));
+    otok_store_close(store);
+    otok_record good = test_raw_record(100, OTOK_RECORD_SESSION, 2, 10), bad = good, better = good;
+    better.version = 3;
+    lose_a_page(&bad.id);
+
+    store = test_open_lmdb(path, NULL);
+    otok_write writes[3] = {{OTOK_WRITE_HEAD, 1, &good}, {OTOK_WRITE_HEAD, 1, &bad}, {OTOK_WRITE_HEAD, 2, &better}};
+    otok_group groups[3] = {
+        {.writes = &writes[0], .n = 1}, {.writes = &writes[1], .n = 1}, {.writes = &writes[2], .n = 1}};
+    test_assert_code(OTOK_OK, otok_store_commit(store, groups, 3, NULL));
+    test_assert_code(OTOK_OK, groups[0].result);
+    test_assert_code(OTOK_E_FORMAT, groups[1].result);
+    test_assert_code(OTOK_OK, groups[2].result);
+    otok_store_close(store);
+}
+END_TEST
+
 /* Somebody who stays inside a snapshot until told to leave. */
 typedef struct sitter {
     otok_store *store;
@@ -564,6 +651,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, on_a_full_disk_revocation_works_and_room_that_is_made_is_used);
     tcase_add_test(tcase, a_disk_that_fills_up_in_a_commit_is_full_and_nothing_of_it_is_there);
     tcase_add_test(tcase, the_place_of_a_killed_reader_is_freed);
+    tcase_add_test(tcase, a_table_full_of_killed_readers_does_not_keep_anybody_from_opening);
+    tcase_add_test(tcase, a_damaged_page_fails_those_who_need_it_alone);
     tcase_add_test(tcase, more_readers_than_there_are_places_are_busy_and_told_why);
     tcase_add_test(tcase, more_threads_than_slots_read);
 }

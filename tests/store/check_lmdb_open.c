@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -567,6 +568,50 @@ START_TEST(fork_while_another_thread_opens_leaves_the_child_able_to_open)
 }
 END_TEST
 
+/* Who opens the store, and forks, may be gone and his pid come round, for a grandchild: what that inherited is still not its own. */
+static pid_t told_pid;
+
+__attribute__((__visibility__("default"))) pid_t getpid(void)
+{
+    return told_pid != 0 ? told_pid : (pid_t)syscall(SYS_getpid);
+}
+
+/* The process that has inherited the store, its pid that of the one who opened it. */
+static void open_under_the_pid(pid_t first, int answer)
+{
+    otok_store *own = NULL;
+    while (getppid() == first)
+        (void)sched_yield();
+    told_pid = first;
+    (void)alarm(60);
+    char good = otok_store_open_lmdb(path, NULL, &own, NULL) == OTOK_OK && test_raw_insert(own, 1, 10) == OTOK_OK;
+    otok_store_close(own);
+    good = write(answer, &good, 1) == 1;
+    test_leave_child(good);
+}
+
+START_TEST(a_pid_that_came_round_makes_an_inherited_store_nobodys_own)
+{
+    int ends[2], status;
+    char good = 0;
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t first = fork();
+    ck_assert_int_ge(first, 0);
+    if (first == 0) {
+        (void)test_open_lmdb(path, NULL);
+        pid_t self = getpid(), second = fork();
+        if (second == 0)
+            open_under_the_pid(self, ends[1]);
+        test_leave_child(second > 0);
+    }
+    (void)close(ends[1]);
+    ck_assert_int_eq(waitpid(first, &status, 0), first);
+    ck_assert_int_eq(read(ends[0], &good, 1), 1);
+    (void)close(ends[0]);
+    ck_assert_int_eq(good, 1);
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
@@ -597,6 +642,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, threads_open_and_close_it_at_once);
     tcase_add_test(tcase, no_descriptor_is_inherited_by_exec);
     tcase_add_test(tcase, a_child_is_refused_its_parents_store_and_opens_its_own);
+    tcase_add_test(tcase, a_pid_that_came_round_makes_an_inherited_store_nobodys_own);
     tcase_add_test(tcase, fork_while_another_thread_opens_leaves_the_child_able_to_open);
 }
 

@@ -157,7 +157,7 @@ static int ask(const restorer *r)
 /* What a restore that was killed has left; the name is ours. */
 static void remove_beside(const restorer *r)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb", "write.lock"};
+    static const char *const names[] = {"data.mdb", "lock.mdb", "write.lock", "backup.part"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char *path = path_join(r->beside, names[i]);
         if (path != NULL)
