@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_back(keyring);
         list(keyring);
         if (otok_keyring_jwks(keyring, &jwks, NULL) != OTOK_OK || strstr(jwks, "\"d\"") != NULL ||
-            strstr(jwks, "oct") != NULL || strstr(jwks, "otok_") != NULL)
+            strstr(jwks, "\"oct\"") != NULL || strstr(jwks, "otok_") != NULL)
             abort();
         otok_string_free(jwks);
     }

@@ -11,7 +11,10 @@
 #include "session/session.h"
 #include "support/crash.h"
 
-enum { CRASH_SUBJECTS = 6, CRASH_CLIENTS = 3, CRASH_ANY = 255, CRASH_WORKERS = 4, CRASH_OPS = 512, CRASH_KNOWN = 256 };
+enum { CRASH_SUBJECTS = 6, CRASH_CLIENTS = 3, CRASH_ANY = 255, CRASH_WORKERS = 4, CRASH_OPS = 512 };
+
+/* A worker that is not killed for long may issue with each operation: none of the living is forgotten for want of room. */
+enum { CRASH_MANY_LIVE = 128, CRASH_MANY = 256, CRASH_KNOWN = CRASH_WORKERS * (CRASH_MANY_LIVE + CRASH_OPS) };
 enum { CRASH_SHORT_LIFE_S = 600, CRASH_FEW_LIVE = 24 };
 
 extern const char *const crash_subjects[CRASH_SUBJECTS], *const crash_clients[CRASH_CLIENTS];
@@ -82,7 +85,7 @@ typedef struct crash_table {
 
 crash_known *crash_find(crash_table *table, const char *session_id);
 crash_known *crash_add(crash_table *table, const crash_op *issue,
-                       int64_t now_us); /* forgets the oldest dead when full */
+                       int64_t now_us); /* forgets the oldest dead where there are many */
 
 /* ---------------------------------------------------------------------------------------------------- helpers */
 

@@ -25,16 +25,16 @@ crash_known *crash_find(crash_table *table, const char *session_id)
 
 crash_known *crash_add(crash_table *table, const crash_op *issue, int64_t now_us)
 {
-    size_t at = table->n;
-    if (table->n == CRASH_KNOWN) {
-        for (at = 0; at < CRASH_KNOWN - 1 && !table->sessions[at].dead;)
-            at++;
-        memmove(&table->sessions[at], &table->sessions[at + 1], (CRASH_KNOWN - 1 - at) * sizeof table->sessions[0]);
-        at = CRASH_KNOWN - 1;
+    size_t at = table->n >= CRASH_MANY ? 0 : table->n;
+    while (at < table->n && !table->sessions[at].dead)
+        at++;
+    if (at == CRASH_KNOWN)
+        at = 0;
+    if (at < table->n) {
         table->n--;
+        memmove(&table->sessions[at], &table->sessions[at + 1], (table->n - at) * sizeof table->sessions[0]);
     }
-    crash_known *known = &table->sessions[at];
-    table->n++;
+    crash_known *known = &table->sessions[table->n++];
     *known = (crash_known){.subject = issue->subject, .client = issue->client, .generation = issue->generation};
     known->issue_begun = issue->begun;
     known->issue_ended = issue->ended;
@@ -193,7 +193,7 @@ static crash_kind choose(crash_random *random, size_t live)
     uint64_t at = crash_next(random, 100);
     if (live == 0 || (live < CRASH_FEW_LIVE && at < 40))
         return CRASH_ISSUE;
-    if (live > CRASH_KNOWN / 2 && at < 60)
+    if (live > CRASH_MANY_LIVE && at < 60)
         return CRASH_REVOKE_ID;
     for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
         if (at < shares[i].share)

@@ -25,7 +25,7 @@ enum {
     ENGINE_LIMIT = 3,
     ENGINE_KEYS = 8,
     ENGINE_OPS = 256,
-    ENGINE_KNOWN = 512,
+    ENGINE_KNOWN = 4096, /* more than can live: one that is forgotten would be a stranger */
     ENGINE_ANY = 255,
     ENGINE_NEW = 2,     /* keys that are good for once, and tokens of the system before, that come up in a round */
     ENGINE_REACH = 12,  /* rounds in which they are used */

@@ -146,19 +146,27 @@ class Moves(tool.Case):
         self.run_it("export", "--output", self.folder / "nowhere" / "file", expect=TROUBLE)
         self.file.mkdir()
         self.run_it("export", "--output", self.file, expect=TROUBLE)
-        self.assertEqual([p.name for p in self.folder.iterdir() if ".new" in p.name], [])
+        self.assertEqual([p.name for p in self.folder.iterdir() if ".offlinetok" in p.name], [])
         with open("/dev/full", "w") as full:
             done = subprocess.run(self.arguments(["export"], None), stdout=full, stderr=subprocess.PIPE, env=self.env)
         self.assertEqual(done.returncode, TROUBLE)
         self.assertIn("No space", done.stderr.decode())
         self.assertIn("pipe", self.terminal("export", expect=USAGE))  # not onto a terminal
 
+    def test_an_export_touches_no_file_of_others(self):
+        self.host().issue()
+        others = [self.folder / name for name in ("records.jsonl.new", "records.jsonl~", "records.jsonl.tmp")]
+        for path in others:
+            path.write_text("mine\n")
+        self.run_it("export", "--output", self.file)
+        self.assertEqual([path.read_text() for path in others], ["mine\n"] * len(others))
+
     def test_an_export_replaces_its_file_only_when_it_is_whole(self):
         self.host().issue(count=3000)
         self.file.write_text("the one before\n")
         process = subprocess.Popen(self.arguments(["export", "--output", self.file], None), env=self.env,
                                    stderr=subprocess.PIPE)
-        new = self.folder / "records.jsonl.new"
+        new = self.folder / "records.jsonl.offlinetok"
         ends = time.monotonic() + 30
         while not new.exists() and process.poll() is None and time.monotonic() < ends:
             time.sleep(0.0005)
@@ -266,6 +274,18 @@ class Moves(tool.Case):
         for realm, token in zip(realms, tokens):
             with tool.Host(self.other, realm) as server:
                 self.assertEqual(server.refresh(token)[0], "OTOK_E_TOKEN_REVOKED")
+
+    def test_a_backup_where_a_restore_is_made_is_left_alone(self):
+        server = self.host()
+        _, token = server.issue()[0]
+        backup = self.other / "store.restored"
+        self.give_keyring(self.other)
+        self.run_it("backup", backup)
+        self.assertIn("another name", self.run_it("restore", backup, "--yes", store=self.other, expect=TROUBLE).err)
+        named = self.folder / "named"
+        backup.rename(named)
+        self.run_it("restore", named, "--yes", store=self.other)
+        self.assertEqual(self.host(self.other).refresh(token)[0], "OTOK_OK")
 
     def test_what_is_no_backup_is_not_restored(self):
         for folder in (self.folder / "nowhere", self.folder):

@@ -145,9 +145,9 @@ class Case(unittest.TestCase):
         """Runs it in a terminal; types `answer` when it is asked, or Ctrl-C when `interrupt_at` is on the screen. What
         was on the screen, with what a terminal acts upon."""
         pid, fd = pty.fork()
-        if pid == 0:
+        if pid == 0:  # which sets the size: it may be the first to run for long
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
             os.execve(command, self.arguments(words, store), self.env)
-        ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         screen, status = self.converse(pid, fd, answer, interrupt_at)
         os.close(fd)
         code = os.waitstatus_to_exitcode(status)

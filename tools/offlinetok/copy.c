@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int copy_store(const options *o, otok_store *store, const char *directory, const char *what)
@@ -61,6 +62,12 @@ typedef struct restorer {
     uint64_t sessions;
 } restorer;
 
+static bool is_same_folder(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 static int find_backup(restorer *r)
 {
     options source = *r->o;
@@ -72,6 +79,8 @@ static int find_backup(restorer *r)
     source.store = name;
     source.policy = source.keyring = source.realm = NULL;
     int rc = place_open(&source, OPEN_STORE, true, &r->from);
+    if (rc == EXIT_DONE && is_same_folder(r->from.directory, r->beside))
+        rc = complain_trouble("%s is where a restore is made: give the backup another name first", r->beside);
     if (rc == EXIT_DONE)
         rc = realms_read(&source, r->from.store, &r->realms);
     free(name);

@@ -16,6 +16,9 @@
 
 /* ------------------------------------------------------------------------------------------------------- export */
 
+/* Nobody else's file is called so: one that is there is what an export that was killed has left. */
+static const char SUFFIX[] = ".offlinetok";
+
 /* Where the lines go. */
 typedef struct target {
     const char *path;
@@ -29,12 +32,12 @@ static bool target_open(target *t)
     t->file = stdout;
     if (t->path == NULL)
         return true;
-    size_t size = strlen(t->path) + sizeof ".new";
+    size_t size = strlen(t->path) + sizeof SUFFIX;
     t->beside = malloc(size);
     if (t->beside == NULL)
         return complain_memory() == EXIT_DONE;
-    (void)snprintf(t->beside, size, "%s.new", t->path);
-    (void)unlink(t->beside); /* of one that was killed */
+    (void)snprintf(t->beside, size, "%s%s", t->path, SUFFIX);
+    (void)unlink(t->beside);
     int fd = open(t->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
     t->file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (t->file != NULL)
