@@ -63,6 +63,37 @@ START_TEST(newer_struct_is_accepted_while_its_unknown_members_are_zero)
 }
 END_TEST
 
+typedef struct newer_policy {
+    otok_policy policy;
+    uint64_t unknown[8];
+} newer_policy;
+
+static uint64_t unknown;
+
+/* As a host does that makes a policy of its own, and hands in the whole of it. */
+static int whole_policy(void *user, const char *client_id, otok_policy *policy)
+{
+    newer_policy mine = {{.size = sizeof mine}, {[7] = unknown}};
+    (void)user, (void)client_id;
+    memcpy(policy, &mine, sizeof mine);
+    return 0;
+}
+
+/* T1: what a callback of a newer header writes has room, and nothing of it goes unheeded. */
+START_TEST(policy_of_a_client_may_be_of_a_newer_header)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    f->callbacks.client_policy = whole_policy;
+    test_reopen_service(f);
+    unknown = 0;
+    (void)test_granted(f, &grant);
+    unknown = 1;
+    test_not_granted(f, &grant, OTOK_E_CALLBACK, "client_policy");
+    test_end(f);
+}
+END_TEST
+
 /* Bad input: an older struct is read as if the rest were 0: what stands behind its size is not looked at. */
 START_TEST(older_struct_is_read_no_farther_than_its_size)
 {
@@ -106,6 +137,7 @@ static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, null_arguments_are_refused);
     tcase_add_test(tcase, newer_struct_is_accepted_while_its_unknown_members_are_zero);
+    tcase_add_test(tcase, policy_of_a_client_may_be_of_a_newer_header);
     tcase_add_test(tcase, older_struct_is_read_no_farther_than_its_size);
     tcase_add_test(tcase, struct_with_an_impossible_size_is_refused);
 }

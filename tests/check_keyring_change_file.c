@@ -457,6 +457,17 @@ START_TEST(lock_is_given_back_though_a_child_has_it_too)
 }
 END_TEST
 
+/* Of another user, as root's would be: whose file the lock would be is not for us to decide. */
+START_TEST(change_of_a_file_that_is_not_ours_leaves_no_lock)
+{
+    otok_key_change change = step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL);
+    save_new(NULL);
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    assert_fails(otok_keyring_change_file(path, NULL, &change, NULL, &err), OTOK_E_PERMISSION, "mode 0640");
+    ck_assert_int_ne(access(lock_path, F_OK), 0);
+}
+END_TEST
+
 /* ---- many at once ---- */
 
 enum { CREW = 6, ADDS = 5 };
@@ -528,6 +539,36 @@ START_TEST(threads_that_add_keys_at_once_lose_none)
     save_new(r.token_keys_path);
     test_threads(CREW, add_keys, &r);
     assert_nothing_was_lost(&r);
+}
+END_TEST
+
+static void add_mac_keys(void *arg, size_t i)
+{
+    char other[4300];
+    (void)arg;
+    (void)snprintf(other, sizeof other, "%s/other.json", folder);
+    for (size_t k = 0; k < ADDS; k++) {
+        otok_error mine;
+        otok_key_change change = step(OTOK_KEY_STEP_ADD, OTOK_KEY_TOKEN, NULL);
+        int rc = otok_keyring_change_file(i % 2 == 0 ? path : other, token_path, &change, NULL, &mine);
+        if (rc != OTOK_OK)
+            test_leave(mine.message, rc);
+    }
+}
+
+/* K3, K6: two issuers with signing keys of their own, and MAC keys in one file. */
+START_TEST(keyrings_that_share_their_mac_keys_lose_none)
+{
+    char other[4300];
+    (void)snprintf(other, sizeof other, "%s/other.json", folder);
+    save_new(token_path);
+    otok_keyring *keyring = load(token_path);
+    ok(otok_keyring_save(keyring, other, token_path, &err));
+    otok_keyring_free(keyring);
+    test_processes(CREW, add_mac_keys, NULL);
+    keyring = load(token_path);
+    ck_assert_uint_eq(keyring->ntoken, 1 + CREW * ADDS);
+    otok_keyring_free(keyring);
 }
 END_TEST
 
@@ -794,12 +835,14 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, step_that_cannot_be_written_is_not_taken);
     tcase_add_test(tcase, failures_of_the_disk_are_told);
     tcase_add_test(tcase, two_names_of_one_file_are_refused);
+    tcase_add_test(tcase, change_of_a_file_that_is_not_ours_leaves_no_lock);
     tcase_add_test(tcase, lock_that_is_not_ours_alone_is_refused);
     tcase_add_test(tcase, lock_is_private_whatever_the_umask);
     tcase_add_test(tcase, lock_survives_signals_and_tells_of_failures);
     tcase_add_test(tcase, lock_is_given_back_though_a_child_has_it_too);
     tcase_add_loop_test(tcase, processes_that_add_keys_at_once_lose_none, 0, 2);
     tcase_add_loop_test(tcase, threads_that_add_keys_at_once_lose_none, 0, 2);
+    tcase_add_test(tcase, keyrings_that_share_their_mac_keys_lose_none);
     tcase_add_loop_test(tcase, killed_while_changing_leaves_a_whole_keyring_and_no_lock, 0, 2);
     tcase_add_test(tcase, reload_reads_what_has_changed_and_nothing_else);
     tcase_add_test(tcase, file_written_in_place_with_its_old_time_has_changed);

@@ -15,6 +15,8 @@ struct backend {
     int rc;
     int32_t result;
     bool no_result, no_detail;
+    otok_record emits; /* `nemits` times, whatever the callback says */
+    size_t nemits;
 };
 
 static int answer(struct backend *backend, otok_error *err)
@@ -25,11 +27,18 @@ static int answer(struct backend *backend, otok_error *err)
     return backend->rc;
 }
 
+static int emit_all(struct backend *backend, otok_emit emit, void *arg, otok_error *err)
+{
+    for (size_t i = 0; i < backend->nemits; i++)
+        (void)emit(arg, &backend->emits);
+    return answer(backend, err);
+}
+
 static int backend_fetch(void *self, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
                          otok_error *err)
 {
-    (void)ids, (void)n, (void)flags, (void)emit, (void)arg;
-    return answer(self, err);
+    (void)ids, (void)n, (void)flags;
+    return emit_all(self, emit, arg, err);
 }
 
 static int backend_commit(void *self, otok_group *groups, size_t n, otok_error *err)
@@ -45,8 +54,8 @@ static int backend_commit(void *self, otok_group *groups, size_t n, otok_error *
 
 static int backend_scan(void *self, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err)
 {
-    (void)scan, (void)emit, (void)arg;
-    return answer(self, err);
+    (void)scan;
+    return emit_all(self, emit, arg, err);
 }
 
 static int backend_count(void *self, const otok_index_key *key, uint64_t *out, otok_error *err)
@@ -480,11 +489,11 @@ START_TEST(what_a_backend_answers_becomes_a_result_of_the_contract)
          OTOK_E_UNCERTAIN,
          "detail of the backend"},
         {{.rc = OTOK_E_IO, .no_detail = true}, OTOK_E_IO, OTOK_E_IO, "fake: commit failed"},
-        {{.rc = 1}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        {{.rc = 1}, OTOK_E_UNCERTAIN, OTOK_E_UNCERTAIN, "no error code"},
         /* What is not for a store to say. */
-        {{.rc = OTOK_E_NOT_FOUND}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
-        {{.rc = OTOK_E_TOKEN_INVALID}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
-        {{.rc = -1000}, OTOK_E_STATE, OTOK_E_STATE, "no error code"},
+        {{.rc = OTOK_E_NOT_FOUND}, OTOK_E_UNCERTAIN, OTOK_E_UNCERTAIN, "no error code"},
+        {{.rc = OTOK_E_TOKEN_INVALID}, OTOK_E_UNCERTAIN, OTOK_E_UNCERTAIN, "no error code"},
+        {{.rc = -1000}, OTOK_E_UNCERTAIN, OTOK_E_UNCERTAIN, "no error code"},
         {{.result = OTOK_E_NOT_FOUND}, OTOK_OK, OTOK_E_UNCERTAIN, "no result"},
         {{.result = OTOK_E_TOKEN_REUSED}, OTOK_OK, OTOK_E_UNCERTAIN, "no result"},
     };
@@ -536,6 +545,43 @@ START_TEST(errors_of_reads_are_passed_on_with_their_detail)
 END_TEST
 
 /* ------------------------------------------------------------------------------------------------------------- records */
+
+static int note(void *arg, const otok_record *record)
+{
+    (void)record;
+    return --*(int *)arg == 0;
+}
+
+/* S1: what would be written behind the rows of a caller. */
+START_TEST(records_that_nobody_asked_for_or_has_room_for_reach_no_caller)
+{
+    enum { MANY, BEHIND_THE_END, KEYS, LINKS, NO_KEYS, HEAD, NAME, BODY, NO_BODY, CASES };
+    const otok_scan scan = {.size = sizeof scan, .key.index = OTOK_INDEX_REALM, .limit = 3};
+    const otok_index_key keys[OTOK_MAX_KEYS + 1] = {{0}};
+    const otok_id ids[OTOK_MAX_LINKS + 1] = {{{0}}};
+    static const char text[OTOK_MAX_BODY + 1];
+    for (int i = 0; i < 2 * CASES; i++) {
+        struct backend backend;
+        otok_store *store = open_fake(&backend);
+        otok_record *record = &backend.emits;
+        int left = i / 2 == BEHIND_THE_END ? 1 : 1000;
+        otok_error err = {0};
+        *record = (otok_record){.size = sizeof *record, .keys = keys, .links = ids, .kind = OTOK_RECORD_SESSION};
+        backend.nemits = i / 2 == MANY ? 28 : i / 2 == BEHIND_THE_END ? 2 : 1;
+        record->nkeys = i / 2 == KEYS ? OTOK_MAX_KEYS + 1 : i / 2 == NO_KEYS;
+        record->keys = i / 2 == NO_KEYS ? NULL : keys;
+        record->nlinks = i / 2 == LINKS ? OTOK_MAX_LINKS + 1 : 0;
+        record->head = (otok_str){text, i / 2 == HEAD ? OTOK_MAX_HEAD + 1 : 0};
+        record->client = (otok_str){text, i / 2 == NAME ? OTOK_MAX_NAME + 1 : 0};
+        record->body = (otok_str){i / 2 == NO_BODY ? NULL : text, i / 2 == BODY ? sizeof text : i / 2 == NO_BODY};
+        int rc = i % 2 == 0 ? otok_store_fetch(store, ids, 3, OTOK_FETCH_LINKS, note, &left, &err)
+                            : otok_store_scan(store, &scan, note, &left, &err);
+        ck_assert_msg(rc == OTOK_E_STATE && err.code == rc, "%d: %s: %s", i, otok_error_name(rc), err.message);
+        ck_assert_int_eq(left, i / 2 == MANY ? 1000 - (i % 2 == 0 ? 27 : 3) : i / 2 == BEHIND_THE_END ? 0 : 1000);
+        otok_store_close(store);
+    }
+}
+END_TEST
 
 START_TEST(record_copy_shares_nothing_with_its_source)
 {
@@ -595,6 +641,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, count_beyond_a_bound_never_reaches_the_backend);
     tcase_add_test(tests, what_a_backend_answers_becomes_a_result_of_the_contract);
     tcase_add_test(tests, errors_of_reads_are_passed_on_with_their_detail);
+    tcase_add_test(tests, records_that_nobody_asked_for_or_has_room_for_reach_no_caller);
     tcase_add_test(tests, record_copy_shares_nothing_with_its_source);
     tcase_add_test(tests, record_copy_takes_nothing_and_refuses_sizes_that_overflow);
 }

@@ -36,10 +36,11 @@ static int check_step(const otok_key_change *change, otok_error *err)
     return OTOK_OK;
 }
 
-static int read_change(const otok_key_change *in, otok_key_change *out, otok_error *err)
+int otok_key_change_read(const otok_key_change *in, otok_key_change *out, otok_error *err)
 {
     enum { KID_BOUND = 255 }; /* what is no thumbprint is the kid of no key; what is longer is no kid */
     int rc = otok_struct_read(out, sizeof *out, in, sizeof(size_t) + 2 * sizeof(int32_t), "otok_key_change", err);
+    out->size = sizeof *out;
     if (rc == OTOK_OK)
         rc = check_step(out, err);
     if (rc == OTOK_OK && out->kid != NULL)
@@ -220,7 +221,7 @@ int otok_keyring_change(const otok_keyring *keyring, const otok_key_change *chan
     if (keyring == NULL || out == NULL)
         return otok_fail(err, OTOK_E_INVALID, "%s is required", keyring == NULL ? "keyring" : "out");
     *out = NULL;
-    int rc = read_change(change, &own, err);
+    int rc = otok_key_change_read(change, &own, err);
     if (rc == OTOK_OK)
         rc = otok_crypto_check(err);
     if (rc != OTOK_OK)

@@ -5,7 +5,6 @@
  */
 #include "keys/keys.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -207,30 +206,27 @@ static int change_locked(const char *path, const char *token_keys_path, const ot
     return rc;
 }
 
-/* Asked before the lock, which would leave its file beside a name that was mistyped. */
-static int check_there(const char *path, otok_error *err)
-{
-    struct stat st;
-    if (lstat(path, &st) == 0)
-        return OTOK_OK;
-    int code = errno;
-    return otok_fail_errno(err, otok_error_of_errno(code), code, "%s cannot be opened: %s", path, strerror(code));
-}
-
 int otok_keyring_change_file(const char *path, const char *token_keys_path, const otok_key_change *change,
                              otok_keyring **out, otok_error *err)
 {
     int lock;
+    otok_key_change own;
     if (out != NULL)
         *out = NULL;
     int rc = check_paths(path, token_keys_path, err);
     if (rc == OTOK_OK)
-        rc = check_there(path, err);
-    if (rc == OTOK_OK)
-        rc = otok_private_file_lock(path, &lock, err);
+        rc = otok_key_change_read(change, &own, err);
     if (rc != OTOK_OK)
         return rc;
-    rc = change_locked(path, token_keys_path, change, out, err);
+    /* Of the file that is written: that of the MAC keys may be several keyrings'. */
+    const char *written = token_keys_path != NULL && own.use == OTOK_KEY_TOKEN ? token_keys_path : path;
+    /* Asked before the lock: its file must not be left beside a name that was mistyped, or be ours in a folder of somebody else's. */
+    rc = otok_private_file_check(written, err);
+    if (rc == OTOK_OK)
+        rc = otok_private_file_lock(written, &lock, err);
+    if (rc != OTOK_OK)
+        return rc;
+    rc = change_locked(path, token_keys_path, &own, out, err);
     otok_private_file_unlock(lock);
     return rc;
 }

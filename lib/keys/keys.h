@@ -76,6 +76,9 @@ const otok_signing_key *otok_keyring_signing(const otok_keyring *keyring);      
 const otok_signing_key *otok_keyring_by_kid(const otok_keyring *keyring, const char *kid); /* NULL when gone */
 const otok_token_key *otok_keyring_token(const otok_keyring *keyring);                     /* the active one */
 
+/* A change of any version, as one of ours; OTOK_E_INVALID. */
+int otok_key_change_read(const otok_key_change *in, otok_key_change *out, otok_error *err);
+
 /* Makes one more key and adds it: there must be room for it.  A MAC key gets an id that none has here (K3). */
 int otok_keyring_add_signing(otok_keyring *keyring, int32_t algorithm, int32_t state, otok_error *err);
 int otok_keyring_add_token(otok_keyring *keyring, int32_t state, otok_error *err);
@@ -125,6 +128,9 @@ int otok_keyring_print(const otok_keyring *keyring, unsigned which, otok_buf *ou
  * alone; symbolic links are not followed.
  */
 int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_file_stamp *stamp, otok_error *err);
+
+/* Whether it could be read: what otok_private_file_read() would say before it reads. */
+int otok_private_file_check(const char *path, otok_error *err);
 
 /* Whether the file of that name is still what it was. */
 bool otok_private_file_is(const char *path, const otok_file_stamp *stamp);

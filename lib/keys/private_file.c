@@ -98,6 +98,16 @@ static int open_ours(const char *path, int flags, int *fd, otok_file_stamp *stam
     return rc;
 }
 
+int otok_private_file_check(const char *path, otok_error *err)
+{
+    otok_file_stamp stamp;
+    int fd;
+    int rc = open_ours(path, O_RDONLY, &fd, &stamp, err);
+    if (rc == OTOK_OK)
+        (void)close(fd);
+    return rc;
+}
+
 int otok_private_file_read(const char *path, size_t most, otok_buf *out, otok_file_stamp *stamp, otok_error *err)
 {
     int fd;

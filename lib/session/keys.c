@@ -198,6 +198,8 @@ static int reload(const otok_service *service, otok_error *err)
         rc = set_keys(service, keyring, err);
         otok_keyring_free(keyring);
     }
+    if (rc == OTOK_OK)
+        service->keys->pause_until_us = 0;
     return rc;
 }
 

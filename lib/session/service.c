@@ -217,14 +217,33 @@ int64_t otok_service_now(const otok_service *service)
     return now_us > 0 ? now_us : 0; /* before 1970 there were no sessions */
 }
 
+/* A host of a newer header writes a larger policy: what it is lent has room for that, and what is not known here must be 0, as in configs. */
+enum { LATER_MEMBERS = 512 };
+
+struct lent_policy {
+    otok_policy policy;
+    uint8_t later[LATER_MEMBERS];
+};
+
+static int ask_client_policy(const otok_service *service, const char *client_id, otok_policy *policy, otok_error *err)
+{
+    struct lent_policy lent = {.policy = service->policy};
+    if (service->callbacks.client_policy(service->user, client_id, &lent.policy) != 0)
+        return otok_fail(err, OTOK_E_CALLBACK, "the host's client_policy callback failed");
+    lent.policy.size = sizeof lent;
+    return otok_struct_read(policy, sizeof *policy, &lent, sizeof lent, "otok_policy", err) == OTOK_OK
+               ? OTOK_OK
+               : otok_fail(err, OTOK_E_CALLBACK,
+                           "the host's client_policy callback set what this version does not know");
+}
+
 int otok_service_rules(const otok_service *service, const char *client_id, bool is_public, uint8_t binding,
                        otok_rules *out, otok_error *err)
 {
     otok_policy policy = service->policy;
-    if (service->callbacks.client_policy != NULL &&
-        service->callbacks.client_policy(service->user, client_id, &policy) != 0)
-        return otok_fail(err, OTOK_E_CALLBACK, "the host's client_policy callback failed");
-    return otok_rules_of(&policy, &service->ceilings, is_public, binding != OTOK_BINDING_NONE, out, err);
+    int rc = service->callbacks.client_policy != NULL ? ask_client_policy(service, client_id, &policy, err) : OTOK_OK;
+    return rc == OTOK_OK ? otok_rules_of(&policy, &service->ceilings, is_public, binding != OTOK_BINDING_NONE, out, err)
+                         : rc;
 }
 
 otok_attempts otok_attempts_begin(const otok_service *service)

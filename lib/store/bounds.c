@@ -59,6 +59,19 @@ static const char *record_fault(const otok_record *record)
     return fault != NULL ? fault : keys_fault(record);
 }
 
+/* Of its keys and links the numbers: they may be unaligned.  Its kind may be one that a later version knows. */
+const char *otok_emitted_fault(const otok_record *record)
+{
+    if (record == NULL || record->nkeys > OTOK_MAX_KEYS || record->nlinks > OTOK_MAX_LINKS ||
+        (record->nkeys != 0 && record->keys == NULL) || (record->nlinks != 0 && record->links == NULL))
+        return "a record with more than 8 keys or links, or none where it says that there are";
+    if (!is_within(record->realm, OTOK_MAX_NAME) || !is_within(record->subject, OTOK_MAX_NAME) ||
+        !is_within(record->client, OTOK_MAX_NAME) || !is_within(record->head, OTOK_MAX_HEAD) ||
+        !is_within(record->body, OTOK_MAX_BODY))
+        return "a record with a text that is longer than its bound, or NULL";
+    return NULL;
+}
+
 static const char *write_fault(const otok_write *write)
 {
     otok_record known;

@@ -64,8 +64,8 @@ static bool read_digests(otok_reader *in, otok_lmdb_view *out)
     size_t nkeys = out->record.nkeys, nlinks = out->record.nlinks;
     const uint8_t *indexes = otok_read(in, nkeys), *numbers = otok_read(in, nkeys + nlinks);
     int count = in->failed ? -1 : count_digests(numbers, nkeys + nlinks);
-    const uint8_t(*digests)[DIGEST_SIZE] =
-        (const void *)(count < 0 ? NULL : otok_read(in, (size_t)count * DIGEST_SIZE));
+    const void *at = count < 0 ? NULL : otok_read(in, (size_t)count * DIGEST_SIZE);
+    const uint8_t(*digests)[DIGEST_SIZE] = (const uint8_t(*)[DIGEST_SIZE])at;
     if (count < 0 || in->failed || !each_once(digests, count))
         return false;
     for (size_t i = 0; i < nkeys; i++) {

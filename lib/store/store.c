@@ -101,6 +101,39 @@ static int answer(const otok_store *store, const char *function, int rc, const o
     return rc;
 }
 
+/*
+ * What a backend emits, as its caller gets it: as many as were asked for, none behind the end, and none beyond the bounds, for which
+ * nobody has room.
+ */
+struct gate {
+    otok_emit emit;
+    void *arg;
+    size_t left;
+    bool ended;
+    const char *fault;
+};
+
+static int pass(void *arg, const otok_record *record)
+{
+    struct gate *gate = arg;
+    if (gate->fault == NULL && (gate->ended || gate->left == 0))
+        gate->fault = gate->ended ? "a record behind the end that was asked for" : "more records than were asked for";
+    if (gate->fault == NULL)
+        gate->fault = otok_emitted_fault(record);
+    if (gate->fault != NULL)
+        return 1;
+    gate->left--;
+    gate->ended = gate->emit(gate->arg, record) != 0;
+    return gate->ended;
+}
+
+static int emitted(const otok_store *store, const char *function, int rc, const struct gate *gate, otok_error *err)
+{
+    return rc != OTOK_OK || gate->fault == NULL
+               ? rc
+               : otok_fail(err, OTOK_E_STATE, "%s: %s emitted %s", store->name, function, gate->fault);
+}
+
 int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
                      otok_error *err)
 {
@@ -108,7 +141,9 @@ int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t f
     if (fault != NULL)
         return otok_fail(err, OTOK_E_INVALID, "fetch: %s", fault);
     otok_error detail = {0};
-    return answer(store, "fetch", store->vtab.fetch(store->self, ids, n, flags, emit, arg, &detail), &detail, err);
+    struct gate gate = {.emit = emit, .arg = arg, .left = n * (1 + OTOK_MAX_LINKS)};
+    int rc = store->vtab.fetch(store->self, ids, n, flags, pass, &gate, &detail);
+    return emitted(store, "fetch", answer(store, "fetch", rc, &detail, err), &gate, err);
 }
 
 int otok_store_scan(otok_store *store, const otok_scan *scan, otok_emit emit, void *arg, otok_error *err)
@@ -117,7 +152,9 @@ int otok_store_scan(otok_store *store, const otok_scan *scan, otok_emit emit, vo
     if (fault != NULL)
         return otok_fail(err, OTOK_E_INVALID, "scan: %s", fault);
     otok_error detail = {0};
-    return answer(store, "scan", store->vtab.scan(store->self, scan, emit, arg, &detail), &detail, err);
+    struct gate gate = {.emit = emit, .arg = arg, .left = scan->limit};
+    int rc = store->vtab.scan(store->self, scan, pass, &gate, &detail);
+    return emitted(store, "scan", answer(store, "scan", rc, &detail, err), &gate, err);
 }
 
 int otok_store_count(otok_store *store, const otok_index_key *key, uint64_t *out, otok_error *err)
@@ -174,7 +211,12 @@ int otok_store_commit(otok_store *store, otok_group *groups, size_t n, otok_erro
         memset(&groups[i].error, 0, sizeof groups[i].error);
     }
     otok_error shared;
-    int rc = answer(store, "commit", store->vtab.commit(store->self, groups, n, &detail), &detail, &shared);
+    int rc = store->vtab.commit(store->self, groups, n, &detail);
+    if (rc != OTOK_OK && !is_trouble(rc)) /* which does not say that nothing was written */
+        rc = otok_fail(&shared, OTOK_E_UNCERTAIN, "%s: commit returned %d, which is no error code of a store",
+                       store->name, rc);
+    else
+        rc = answer(store, "commit", rc, &detail, &shared);
     if (rc != OTOK_OK)
         return fail_all(groups, n, &shared, err);
     for (size_t i = 0; i < n; i++)

@@ -49,6 +49,9 @@ const char *otok_group_fault(const otok_group *group, size_t *write);
 const char *otok_scan_fault(const otok_scan *scan, otok_emit emit);
 const char *otok_count_fault(const otok_index_key *key, const uint64_t *out);
 
+/* The same of a record that a backend emitted. */
+const char *otok_emitted_fault(const otok_record *record);
+
 /* What a write adds to the 1 MiB of a group: its names, keys (20 bytes each), links, head and body, where they are read. */
 size_t otok_write_bytes(const otok_write *write);
 

@@ -169,6 +169,10 @@ class Stores(tool.Case):
         for words in ((), ("generate",), ("add",), ("add", "--use", "both"), ("nonsense",), ("drop",), ("list", "x")):
             self.run_it("keys", *words, store="", expect=USAGE)
         self.run_it("keys", "add", "--use", "token", "--algorithm", "ES256", "-k", file, store="", expect=USAGE)
+        before = apart.read_bytes()
+        file.unlink()  # lost: its MAC keys are what everybody's tokens are under
+        self.run_it("init", "-k", file, "--token-keys", apart, expect=TROUBLE)
+        self.assertEqual(apart.read_bytes(), before)
 
     # ---- A token ----
 

@@ -13,12 +13,15 @@
 
 /* ------------------------------------------------------------------------------------------------------- init */
 
-/* A keyring that is there already is the one that sessions will be moved with: it stays. */
+/*
+ * A keyring that is there already is the one that sessions will be moved with: it stays.  MAC keys without their signing keys are no
+ * keyring: to make a new one in their place would log everyone out.
+ */
 static int make_keyring(const options *o, const place *p, int32_t algorithm, bool *made)
 {
     otok_keyring *keyring = NULL;
     otok_error err;
-    *made = !path_exists(p->keyring_path);
+    *made = !path_exists(p->keyring_path) && (o->token_keys == NULL || !path_exists(o->token_keys));
     int code = *made ? otok_keyring_generate(algorithm, &keyring, &err)
                      : otok_keyring_load(p->keyring_path, o->token_keys, &keyring, &err);
     if (code == OTOK_OK && *made)
