@@ -313,6 +313,26 @@ START_TEST(a_sweeper_that_does_not_adopt_does_not_bring_it_back)
 }
 END_TEST
 
+/* V5: whichever process set it, too: one that does not adopt may be what ends SSO sessions. */
+START_TEST(a_cutoff_of_a_process_that_does_not_adopt_stays_where_another_does)
+{
+    test_fixture *f = test_open(_i);
+    otok_filter sid = test_filter(NULL, NULL, "5f3c1a7e");
+    test_assert_code(OTOK_OK, otok_logout(f->service, &sid, 1, NULL, NULL));
+    test_install_legacy(f);
+    for (int i = 0; i < 5; i++)
+        (void)test_sweep_out(f);
+    f->callbacks.adopt = NULL; /* from there on whoever sweeps */
+    test_reopen_service(f);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &sid, OTOK_NOW, NULL, NULL));
+    for (int i = 0; i < 5; i++)
+        (void)test_sweep_out(f);
+    test_install_legacy(f);
+    test_assert_code(OTOK_E_TOKEN_REVOKED, test_refresh_code(f, test_legacy_token(&plain), NULL));
+    test_close(f);
+}
+END_TEST
+
 /* V1: a proof is not needed to revoke, but a wrong one is refused. */
 START_TEST(the_wrong_key_revokes_nothing_that_was_not_adopted)
 {
@@ -506,6 +526,7 @@ static void add(TCase *tc)
         a_clock_that_jumps_does_not_bring_it_back,
         an_erasure_with_a_clock_behind_does_not_bring_it_back,
         a_sweeper_that_does_not_adopt_does_not_bring_it_back,
+        a_cutoff_of_a_process_that_does_not_adopt_stays_where_another_does,
         the_wrong_key_revokes_nothing_that_was_not_adopted,
         revoking_the_legacy_token_ends_the_session_that_it_became,
         another_client_revokes_nothing_that_was_not_adopted,

@@ -287,9 +287,43 @@ START_TEST(session_that_cannot_be_removed_hides_no_other_that_was)
 }
 END_TEST
 
+static void sweep_meanwhile(void *arg)
+{
+    test_fixture *node = arg;
+    ck_assert_uint_eq(test_sweep(node, 0).cut_off, 1);
+}
+
+/* Q4, V5: a sweeper that comes late removes it and keeps the cutoff for those who have read it before. */
+START_TEST(session_that_is_swept_while_a_list_looks_at_it_is_not_shown_as_live)
+{
+    test_watch watch;
+    otok_error err;
+    uint64_t live = 9;
+    test_fixture *f = test_open(_i);
+    otok_filter sid = test_filter(NULL, NULL, "s1"), alice = test_filter("alice", NULL, NULL);
+    otok_grant grant = test_grant("alice", "phone", "offline_access");
+    grant.sid = "s1";
+    (void)test_hold_grant(f, &grant);
+    test_assert_code(OTOK_OK, otok_cutoff_set(f->service, &sid, OTOK_NOW, NULL, &err));
+    test_advance_s(f, DAYS(2));
+    test_fixture *node = test_open_node(f, NULL);
+    test_watch_fixture(&watch, f);
+    test_watch_step_in(&watch, 1, TEST_CALL_FETCH, sweep_meanwhile, node);
+    test_assert_code(OTOK_OK, otok_count_live(f->service, &alice, &live, &err));
+    ck_assert(watch.reached);
+    ck_assert_uint_eq(live, 0);
+    test_advance_s(f, DAYS(1));
+    (void)test_sweep(f, 0);
+    test_assert_code(OTOK_E_NOT_FOUND, otok_cutoff_get(f->service, &sid, &(int64_t){0}, &err));
+    test_close(node);
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     const TTest *const on_both[] = {two_sweepers_remove_each_session_once_with_one_event,
+                                    session_that_is_swept_while_a_list_looks_at_it_is_not_shown_as_live,
                                     session_whose_policy_cannot_be_had_is_not_swept,
                                     client_whose_policy_cannot_be_had_does_not_stop_the_sweep_of_others};
     test_add_on_both(tc, on_both, sizeof on_both / sizeof *on_both);

@@ -336,8 +336,9 @@ static int write_progress(otok_service *service, const struct owner *owner, otok
 /*
  * The cutoff of a sid goes once nothing is left that it holds dead: SSO sessions are many, and none begins twice.  Seen in one
  * whole walk, that is: one that began in the middle is made again from the start, tomorrow, as what cannot be read may make
- * each walk one in pieces, and the sweeper must come to an end.  Where tokens of another system are adopted it stays: one of them
- * may be of that sid.
+ * each walk one in pieces, and the sweeper must come to an end.  So is one that removed something: a list that read that before
+ * looks for the cutoff after it (Q4).  Where tokens of another system are adopted it stays, whoever has set it and whoever sweeps
+ * next: one of them may be of that sid.
  */
 static int finish_sid(otok_service *service, const struct owner *owner, otok_mark *mark, otok_ended_walk *walk,
                       otok_error *err)
@@ -345,7 +346,8 @@ static int finish_sid(otok_service *service, const struct owner *owner, otok_mar
     bool whole = mark->body.at_us == INT64_MIN;
     int64_t latest_us = otok_time_forward(mark->head.all_us, mark->head.login_us);
     /* Calls that have read sessions or the cutoff before it goes may still be running: it goes a day later. */
-    bool settled = otok_time_add(latest_us, OTOK_DAY_US) <= otok_service_now(service);
+    bool settled = otok_time_add(latest_us, OTOK_DAY_US) <= otok_service_now(service) && walk->removed == 0;
+    mark->body.stays |= service->callbacks.adopt != NULL;
     if (whole && settled && !walk->unread && !mark->body.stays)
         return otok_service_write(service, OTOK_WRITE_DELETE, mark->record->version, mark->record, err);
     walk->at.created_us = INT64_MIN;
