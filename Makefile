@@ -131,7 +131,7 @@ $(PG_SO): $(PG_OBJ) $(PG_MAP) $(LIB_SO)
 
 EXAMPLE_SRC := $(sort $(wildcard examples/*.c))
 EXAMPLES     = $(EXAMPLE_SRC:%.c=$(BUILD)/%)
-USER_LIBS    = -L$(BUILD) -lofflinetok -Wl,-rpath,$(abspath $(BUILD)) $(LDFLAGS)
+USER_LIBS    = -L$(BUILD) -lofflinetok -Wl,-rpath,'$(abspath $(BUILD))' $(LDFLAGS)
 
 $(EXAMPLES): $(BUILD)/%: $(OBJ)/%.o $(LIB_SO)
 	@mkdir -p $(@D)
@@ -461,6 +461,7 @@ names_in  = $(addsuffix $(suffix $1),$(filter-out $(basename $(notdir $1)),$(she
 define install_pc
 sed -e 's|^prefix=.*|prefix=$(prefix)|' -e 's|^libdir=.*|libdir=$(libdir)|' \
   -e 's|^includedir=.*|includedir=$(includedir)|' $(dir $(CONFIG))pkgconfig/$1 >$(DESTDIR)$(libdir)/pkgconfig/$1
+chmod 644 $(DESTDIR)$(libdir)/pkgconfig/$1
 endef
 
 define install_postgres
@@ -483,6 +484,7 @@ install: all ## to DESTDIR and prefix
 	$(call install_pc,offlinetok.pc)
 	$(if $(HAVE_POSTGRES),$(install_postgres))
 	$(TOOL_LINK) -o $(DESTDIR)$(bindir)/offlinetok $(TOOL_OBJ) -L$(BUILD) -lofflinetok $(TOOL_RPATH) $(LDFLAGS) $(CJSON_LIBS)
+	chmod 755 $(DESTDIR)$(bindir)/offlinetok
 	$(INSTALL) -m 644 $(TOOL_WORDS) $(DESTDIR)$(completions)/offlinetok
 	$(foreach m,$(MAN),$(INSTALL) -d $(call mandest,$m) && $(INSTALL) -m 644 $m $(call mandest,$m)/$(newline)\
 	$(foreach n,$(call names_in,$m),ln -sf $(notdir $m) $(call mandest,$m)/$n$(newline)))

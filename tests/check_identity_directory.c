@@ -6,6 +6,7 @@
  */
 #include "support/fixture.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -302,55 +303,96 @@ END_TEST
 
 /* ------------------------------------------------------------------------------------------------- guesses */
 
+static bool is_open(const char *what, const char *who, unsigned limit)
+{
+    guesser *g = throttle_enter(what, who, limit);
+    if (g != NULL)
+        throttle_leave(g, GUESS_PASSED);
+    return g != NULL;
+}
+
+static void fail_at(const char *what, const char *who, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        guesser *g = throttle_enter(what, who, times);
+        ck_assert_ptr_nonnull(g);
+        throttle_leave(g, GUESS_FAILED);
+    }
+}
+
 START_TEST(name_is_closed_after_its_failures_and_open_after_five_minutes)
 {
-    for (unsigned i = 0; i < 5; i++) {
-        ck_assert(throttle_is_open("login", "dora", 5));
-        throttle_failed("login", "dora");
+    for (unsigned i = 1; i <= 5; i++) {
+        ck_assert(is_open("login", "dora", 5));
+        throttle_leave(throttle_enter("login", "dora", 5), GUESS_FAILED);
     }
-    ck_assert(!throttle_is_open("login", "dora", 5));
-    ck_assert(throttle_is_open("login", "dorb", 5));
-    ck_assert(throttle_is_open("code", "dora", 5));
+    ck_assert(!is_open("login", "dora", 5));
+    ck_assert(is_open("login", "dorb", 5));
+    ck_assert(is_open("code", "dora", 5));
     clock_us += INT64_C(300) * 1000000;
-    ck_assert(!throttle_is_open("login", "dora", 5));
+    ck_assert(!is_open("login", "dora", 5));
     clock_us += 1;
-    ck_assert(throttle_is_open("login", "dora", 5));
+    ck_assert(is_open("login", "dora", 5));
 }
 END_TEST
 
 START_TEST(success_forgets_failures)
 {
-    for (unsigned i = 0; i < 5; i++)
-        throttle_failed("login", "emil");
-    throttle_forget("login", "emil");
-    ck_assert(throttle_is_open("login", "emil", 1));
+    fail_at("login", "emil", 5);
+    throttle_leave(throttle_enter("login", "emil", 6), GUESS_FORGIVES);
+    ck_assert(is_open("login", "emil", 1));
+}
+END_TEST
+
+static unsigned looked_at;
+
+static void *guess(void *arg)
+{
+    guesser *g = throttle_enter("login", "gerda", 5);
+    if (g == NULL)
+        return arg;
+    __atomic_add_fetch(&looked_at, 1, __ATOMIC_SEQ_CST);
+    (void)usleep(20000); /* a password takes its time */
+    throttle_leave(g, GUESS_FAILED);
+    return arg;
+}
+
+/* All come before the first has failed. */
+START_TEST(who_guesses_at_once_guesses_no_more_often)
+{
+    pthread_t threads[40];
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, guess, NULL), 0);
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_uint_eq(looked_at, 5);
+    ck_assert(!is_open("login", "gerda", 5));
 }
 END_TEST
 
 START_TEST(one_network_is_one_guesser)
 {
-    throttle_failed("login", "2001:db8:1:2::1");
-    ck_assert(!throttle_is_open("login", "2001:db8:1:2:ffff::2", 1));
-    ck_assert(throttle_is_open("login", "2001:db8:1:3::1", 1));
-    throttle_failed("login", "::ffff:192.0.2.1");
-    ck_assert(throttle_is_open("login", "::ffff:192.0.2.2", 1));
-    ck_assert(throttle_is_open("login", "192.0.2.1", 1));
+    fail_at("login", "2001:db8:1:2::1", 1);
+    ck_assert(!is_open("login", "2001:db8:1:2:ffff::2", 1));
+    ck_assert(is_open("login", "2001:db8:1:3::1", 1));
+    fail_at("login", "::ffff:192.0.2.1", 1);
+    ck_assert(is_open("login", "::ffff:192.0.2.2", 1));
+    ck_assert(is_open("login", "192.0.2.1", 1));
 }
 END_TEST
 
-/* Names that are made up push out each other, not one that is closed. */
+/* Names that are made up push out each other, not one that has failed more often. */
 START_TEST(flood_of_names_opens_no_closed_one)
 {
-    for (unsigned i = 0; i < 5; i++)
-        throttle_failed("login", "frida");
+    fail_at("login", "frida", 5);
     for (unsigned i = 0; i < 3000; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "made up %u", i);
-        throttle_failed("login", name);
+        fail_at("login", name, 1);
         clock_us++;
     }
-    ck_assert(!throttle_is_open("login", "frida", 5));
-    ck_assert(!throttle_is_open("login", "made up 2999", 1));
+    ck_assert(!is_open("login", "frida", 5));
+    ck_assert(!is_open("login", "made up 2999", 1));
 }
 END_TEST
 
@@ -367,6 +409,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, mistake_in_a_file_is_named_with_its_place);
     tcase_add_test(tcase, name_is_closed_after_its_failures_and_open_after_five_minutes);
     tcase_add_test(tcase, success_forgets_failures);
+    tcase_add_test(tcase, who_guesses_at_once_guesses_no_more_often);
     tcase_add_test(tcase, one_network_is_one_guesser);
     tcase_add_test(tcase, flood_of_names_opens_no_closed_one);
 }

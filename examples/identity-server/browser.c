@@ -196,20 +196,18 @@ static void remember_browser(request *r, const user *u)
     free(known);
 }
 
-/* `who`: whose failures are counted. */
+/* `who`: whose failures are counted.  A success forgives him, but not the address: who guesses may have an account of his own. */
 static const user *check_throttled(request *r, const char *who, const char *name, const char *password)
 {
     const user *u = directory_user(r->server->directory, name);
-    if (!throttle_is_open("login of", who, FAILURES_OF_NAME) ||
-        !throttle_is_open("login from", r->ip, FAILURES_OF_ADDRESS))
-        return NULL;
-    if (!user_has_password(u, password)) {
-        throttle_failed("login of", who);
-        throttle_failed("login from", r->ip);
-        return NULL;
-    }
-    throttle_forget("login of", who); /* but not the address: who guesses may have an account of his own */
-    return u;
+    guesser *of = throttle_enter("login of", who, FAILURES_OF_NAME);
+    guesser *from = of != NULL ? throttle_enter("login from", r->ip, FAILURES_OF_ADDRESS) : NULL;
+    bool is_right = from != NULL && user_has_password(u, password);
+    if (from != NULL)
+        throttle_leave(from, is_right ? GUESS_PASSED : GUESS_FAILED);
+    if (of != NULL)
+        throttle_leave(of, is_right ? GUESS_FORGIVES : from != NULL ? GUESS_FAILED : GUESS_PASSED);
+    return is_right ? u : NULL;
 }
 
 /* The answers read the same, whether the name, the password or the number of guesses was wrong; of a wrong name they take as long. */

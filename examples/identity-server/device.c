@@ -185,22 +185,22 @@ static void ask_for_consent(request *r, const char *user_code, const device *d)
 /* The request of a code that somebody typed; false: there is none, and the page says so. */
 static bool find_request(request *r, const char *typed, char user_code[USER_CODE + 1], device *out)
 {
-    if (!throttle_is_open("device code", r->ip, WRONG_CODES)) {
+    otok_error err = {0};
+    guesser *from = throttle_enter("device code", r->ip, WRONG_CODES);
+    if (from == NULL) {
         ask_for_code(r, 429, NULL,
                      "Too many wrong codes came from here. Wait five minutes, and start again on your device.");
         return false;
     }
-    otok_error err = {0};
     bool is_code = typed != NULL && user_code_read(typed, user_code);
-    if (is_code && device_find(r->server, user_code, out, &err) != OTOK_OK) {
+    int rc = is_code ? device_find(r->server, user_code, out, &err) : OTOK_OK;
+    bool is_there = rc == OTOK_OK && is_code && out->state == DEVICE_PENDING;
+    throttle_leave(from, rc == OTOK_OK && !is_there ? GUESS_FAILED : GUESS_PASSED);
+    if (rc != OTOK_OK)
         answer_failure(r, &err);
-        return false;
-    }
-    if (is_code && out->state == DEVICE_PENDING)
-        return true;
-    throttle_failed("device code", r->ip);
-    ask_for_code(r, 400, typed, "There is no device with this code, or its time is over. Look at the code again.");
-    return false;
+    else if (!is_there)
+        ask_for_code(r, 400, typed, "There is no device with this code, or its time is over. Look at the code again.");
+    return is_there;
 }
 
 void show_device(request *r)

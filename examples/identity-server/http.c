@@ -24,13 +24,31 @@ const char *request_header(const request *r, const char *name)
     return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
+/* A cookie of that name it is, in the case in which it is written: browsers guard "__Host-", and older ones no "__host-". */
+struct cookie {
+    const char *name, *value;
+};
+
+static enum MHD_Result find_cookie(void *wanted, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct cookie *cookie = wanted;
+    (void)kind;
+    if (cookie->value == NULL && strcmp(name, cookie->name) == 0)
+        cookie->value = value;
+    return MHD_YES;
+}
+
 char *request_cookie(const request *r, const char *name)
 {
     text full = {0};
+    struct cookie found = {NULL, NULL};
     html(&full, "__Host-%h", name);
-    const char *value = full.failed ? NULL : MHD_lookup_connection_value(r->connection, MHD_COOKIE_KIND, full.data);
+    if (!full.failed) {
+        found.name = full.data;
+        MHD_get_connection_values(r->connection, MHD_COOKIE_KIND, find_cookie, &found);
+    }
     text_free(&full);
-    return value != NULL && *value != '\0' ? strdup(value) : NULL;
+    return found.value != NULL && *found.value != '\0' ? strdup(found.value) : NULL;
 }
 
 const char *query_value(const request *r, const char *name)

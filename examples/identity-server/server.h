@@ -285,12 +285,18 @@ extern const route routes[]; /* ends with a method NULL */
 /* ---------------------------------------------------------------------------------------------------------- throttle.c */
 
 /*
- * Guesses, in the last 5 minutes: whether `who`, a name or an IP address, has failed less than `limit` times at `what`; that it failed
- * again; and that all is forgotten, since it succeeded.
+ * Guesses of `who`, a name or an IP address, at `what`, of whom less than `limit` may have failed in the last 5 minutes.  One begins with
+ * throttle_enter(), which waits while as many are under way as may still fail, so that nobody guesses more often by guessing at once.
+ * NULL: no more.  It ends with throttle_leave().
  */
-bool throttle_is_open(const char *what, const char *who, unsigned limit);
-void throttle_failed(const char *what, const char *who);
-void throttle_forget(const char *what, const char *who);
+typedef struct guesser guesser;
+enum {
+    GUESS_FAILED,
+    GUESS_PASSED,
+    GUESS_FORGIVES /* and all before it is forgotten */
+};
+guesser *throttle_enter(const char *what, const char *who, unsigned limit);
+void throttle_leave(guesser *place, int how);
 
 /* An IPv6 address stands for its network of 64 bits, all of which one guesser has (RFC 6177).  False: it is not one. */
 enum { NETWORK_ROOM = 64 };

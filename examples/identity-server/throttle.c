@@ -1,8 +1,8 @@
 /*
  * throttle.c - how often somebody has failed in the last minutes: guesses of passwords and codes.
  *
- * In the memory of this process and of bounded size: a guesser who fills it pushes out those who have failed least, and never
- * a name that is closed.
+ * A guess has its place before it is looked at: of many at once no more are than may fail, and the others wait for what becomes of
+ * those.  In the memory of this process and of bounded size: a guesser who fills it pushes out those who have failed least.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -18,13 +18,17 @@ enum { PLACES = 1024, KEY_ROOM = 44 };
 
 #define FORGOTTEN_AFTER_US (INT64_C(300) * 1000000)
 
-static struct place {
-    char key[KEY_ROOM]; /* a hash: whatever was typed, it is as long */
-    unsigned failures;  /* 0: free */
+struct guesser {
+    char key[KEY_ROOM];           /* a hash: whatever was typed, it is as long */
+    unsigned failures, under_way; /* both 0: free */
     int64_t last_us;
-} places[PLACES];
+};
+
+/* A connection has two guesses under way at most: so there are always some that nobody holds. */
+static guesser places[PLACES];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
 
 bool network_of(const char *ip, char out[NETWORK_ROOM])
 {
@@ -53,70 +57,72 @@ static void forget_old(int64_t now)
 {
     for (size_t i = 0; i < PLACES; i++) {
         if (places[i].failures > 0 && now - places[i].last_us > FORGOTTEN_AFTER_US)
-            places[i] = (struct place){.failures = 0};
+            places[i].failures = 0;
     }
 }
 
-static struct place *find(const char *key)
+static guesser *find(const char *key)
 {
     for (size_t i = 0; i < PLACES; i++) {
-        if (places[i].failures > 0 && strcmp(places[i].key, key) == 0)
+        if (places[i].failures + places[i].under_way > 0 && strcmp(places[i].key, key) == 0)
             return &places[i];
     }
     return NULL;
 }
 
-/* A place for a new key: a free one, or that of who has failed least, and longest ago. */
-static struct place *make_place(void)
+/* A place for a new key: a free one, or that of who has failed least, and longest ago.  NULL: all are held. */
+static guesser *make_place(const char *key)
 {
-    struct place *least = &places[0];
-    for (size_t i = 1; i < PLACES; i++) {
-        if (places[i].failures < least->failures ||
-            (places[i].failures == least->failures && places[i].last_us < least->last_us))
-            least = &places[i];
+    guesser *least = NULL;
+    for (size_t i = 0; i < PLACES; i++) {
+        guesser *at = &places[i];
+        if (at->under_way == 0 && (least == NULL || at->failures < least->failures ||
+                                   (at->failures == least->failures && at->last_us < least->last_us)))
+            least = at;
     }
-    least->failures = 0;
+    if (least != NULL) {
+        *least = (guesser){.failures = 0};
+        memcpy(least->key, key, KEY_ROOM);
+    }
     return least;
 }
 
-bool throttle_is_open(const char *what, const char *who, unsigned limit)
+guesser *throttle_enter(const char *what, const char *who, unsigned limit)
 {
     char key[KEY_ROOM];
+    guesser *place = NULL;
     if (!make_key(what, who, key))
-        return false;
+        return NULL;
     pthread_mutex_lock(&lock);
-    forget_old(now_us());
-    const struct place *place = find(key);
-    bool open = place == NULL || place->failures < limit;
-    pthread_mutex_unlock(&lock);
-    return open;
-}
-
-void throttle_failed(const char *what, const char *who)
-{
-    char key[KEY_ROOM];
-    if (!make_key(what, who, key))
-        return;
-    pthread_mutex_lock(&lock);
-    forget_old(now_us());
-    struct place *place = find(key);
-    if (place == NULL) {
-        place = make_place();
-        memcpy(place->key, key, KEY_ROOM);
+    for (;;) {
+        forget_old(now_us());
+        place = find(key);
+        if (place == NULL)
+            place = make_place(key);
+        if (place == NULL || place->failures + place->under_way < limit)
+            break;
+        if (place->failures >= limit) {
+            place = NULL;
+            break;
+        }
+        pthread_cond_wait(&left, &lock);
     }
-    place->failures++;
-    place->last_us = now_us();
+    if (place != NULL)
+        place->under_way++;
     pthread_mutex_unlock(&lock);
+    return place;
 }
 
-void throttle_forget(const char *what, const char *who)
+void throttle_leave(guesser *place, int how)
 {
-    char key[KEY_ROOM];
-    if (!make_key(what, who, key))
-        return;
     pthread_mutex_lock(&lock);
-    struct place *place = find(key);
-    if (place != NULL)
-        *place = (struct place){.failures = 0};
+    place->under_way--;
+    if (how == GUESS_FAILED) {
+        place->failures++;
+        place->last_us = now_us();
+    } else if (how == GUESS_FORGIVES) {
+        place->failures = 0;
+    }
+    pthread_cond_broadcast(&left);
     pthread_mutex_unlock(&lock);
 }

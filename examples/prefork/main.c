@@ -164,15 +164,23 @@ static int serve_all(void)
     (void)sigaddset(&ours, SIGINT);
     (void)sigaddset(&ours, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &ours, &before);
-    for (long i = 0; i < options.processes; i++) {
+    long alive = 0;
+    for (long i = 0; i < options.processes && result == EXIT_SUCCESS; i++) {
         pids[i] = fork();
-        if (pids[i] == 0) {
+        if (pids[i] > 0) {
+            alive++;
+        } else if (pids[i] < 0) {
+            perror("prefork: fork");
+            result = EXIT_FAILURE;
+        } else {
             (void)signal(SIGINT, SIG_IGN); /* Ctrl-C comes to all, and is for the one that waits */
             exit(serve(socket, &before));
         }
     }
     (void)close(socket);
-    for (long alive = options.processes; alive > 0;) {
+    if (result != EXIT_SUCCESS)
+        send_all(pids, options.processes, SIGTERM);
+    while (alive > 0) {
         if (sigwait(&ours, &number) == 0 && number == SIGCHLD && reap(pids, &alive))
             continue;
         result = number == SIGCHLD ? EXIT_FAILURE : result;

@@ -3,8 +3,10 @@
 midway leaves nothing behind (S3, S4)."""
 
 import base64
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -76,6 +78,42 @@ class Moves(tool.Case):
         self.assertEqual(self.run_it("export", store=self.other).out, first)
         self.run_it("export", "-o", self.file)
         self.assertEqual(self.file.read_text(), first)
+
+    def test_two_exports_to_one_file_do_not_name_each_others_halves(self):
+        self.host().issue(count=20)
+        beside = self.folder / (self.file.name + ".offlinetok")
+        with beside.open("w") as other:  # as another export has it
+            other.write("half")
+            other.flush()
+            fcntl.flock(other, fcntl.LOCK_EX)
+            self.assertIn("another", self.run_it("export", "-o", self.file, expect=TROUBLE).err)
+            self.assertFalse(self.file.exists())
+            self.assertEqual(beside.read_text(), "half")
+        self.run_it("export", "-o", self.file)  # that one was killed
+        self.assertFalse(beside.exists())
+        self.run_it("import", "-n", self.file, store=self.other)
+
+    def test_an_export_takes_the_place_of_files_only(self):
+        self.host().issue(count=2)
+        link, pipe, real = (self.folder / name for name in ("link", "pipe", "real"))
+        real.write_text("mine")
+        link.symlink_to(real)
+        os.mkfifo(pipe)
+        for path in (link, pipe):
+            self.assertIn("no file", self.run_it("export", "-o", path, expect=TROUBLE).err)
+        self.assertTrue(link.is_symlink() and pipe.is_fifo())
+        self.assertEqual(real.read_text(), "mine")
+
+    def test_of_two_restores_into_one_folder_the_second_waits_for_nobody(self):
+        self.host().issue(count=2)
+        self.run_it("backup", self.folder / "copy")
+        self.give_keyring(self.other)
+        folder = os.open(self.other, os.O_RDONLY)  # as another restore has it
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        said = self.run_it("restore", self.folder / "copy", "--yes", store=self.other, expect=TROUBLE).err
+        self.assertIn("another restore", said)
+        os.close(folder)
+        self.run_it("restore", self.folder / "copy", "--yes", store=self.other)
 
     def test_modes(self):
         server = self.host()

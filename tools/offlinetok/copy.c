@@ -9,8 +9,10 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,6 +60,7 @@ typedef struct restorer {
     const options *o;
     place from, to; /* of `to` there are only the names, and later the store under its first name */
     char *beside;   /* that name */
+    int root;       /* its folder, locked; -1: not yet */
     realms realms;
     uint64_t sessions;
 } restorer;
@@ -210,9 +213,20 @@ static int name_it(const restorer *r)
     return folder_sync(r->to.root) ? EXIT_DONE : complain_trouble("%s: %s", r->to.root, strerror(errno));
 }
 
+/* Two at once would give its name to what the other has not copied yet.  The end of the process unlocks, too. */
+static bool lock_root(restorer *r)
+{
+    r->root = open(r->to.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->root >= 0 && flock(r->root, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    (void)complain_trouble("%s: %s", r->to.root,
+                           errno == EWOULDBLOCK ? "another restore is at work there" : strerror(errno));
+    return false;
+}
+
 static int put_in_place(restorer *r)
 {
-    if (!folder_make(r->to.root))
+    if (!folder_make(r->to.root) || !lock_root(r))
         return EXIT_TROUBLE;
     remove_beside(r);
     int rc = copy_store(r->o, r->from.store, r->beside, "restore");
@@ -249,7 +263,7 @@ static int print_restored(const restorer *r)
 
 int command_restore(const options *o)
 {
-    restorer r = {.o = o};
+    restorer r = {.o = o, .root = -1};
     int rc = find_target(&r);
     if (rc == EXIT_DONE)
         rc = find_backup(&r);
@@ -267,5 +281,7 @@ int command_restore(const options *o)
     place_close(&r.from);
     place_close(&r.to);
     free(r.beside);
+    if (r.root >= 0)
+        (void)close(r.root);
     return rc;
 }

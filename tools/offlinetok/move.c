@@ -11,12 +11,13 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------------------------------------------- export */
 
-/* Nobody else's file is called so: one that is there is what an export that was killed has left. */
+/* Nobody else's file is called so: one that is there is what an export that was killed has left, or another is writing. */
 static const char SUFFIX[] = ".offlinetok";
 
 /* Where the lines go. */
@@ -27,25 +28,71 @@ typedef struct target {
     int failed; /* errno */
 } target;
 
+/* Whether that file has this name still. */
+static bool is_called(int fd, const char *path)
+{
+    struct stat there, here;
+    return fstat(fd, &here) == 0 && lstat(path, &there) == 0 && here.st_dev == there.st_dev &&
+           here.st_ino == there.st_ino;
+}
+
+/*
+ * Makes the file beside, anew.  Who writes to it has it locked, and only who has it locked removes it: so of two exports to one file,
+ * neither gives its name to what the other has written so far.  -1: errno, EWOULDBLOCK where another writes.
+ */
+static int make_beside(const char *path)
+{
+    int left = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), fd = -1, why = 0;
+    if (left >= 0 && flock(left, LOCK_EX | LOCK_NB) != 0)
+        why = errno;
+    else if (left >= 0 ? is_called(left, path) : errno != ENOENT)
+        (void)unlink(path);
+    if (why == 0) {
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        why = fd >= 0 ? 0 : errno == EEXIST ? EWOULDBLOCK : errno;
+    }
+    if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_called(fd, path))) {
+        (void)close(fd);
+        fd = -1;
+        why = EWOULDBLOCK;
+    }
+    if (left >= 0)
+        (void)close(left);
+    errno = why;
+    return fd;
+}
+
+/* A file in the place of a device, a pipe or a link would be no export to it, but its end. */
+static bool may_be_replaced(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return true;
+    (void)complain_trouble("%s is there, and no file: without --output records go to standard output", path);
+    return false;
+}
+
 static bool target_open(target *t)
 {
     t->file = stdout;
     if (t->path == NULL)
         return true;
+    if (!may_be_replaced(t->path))
+        return false;
     size_t size = strlen(t->path) + sizeof SUFFIX;
     t->beside = malloc(size);
     if (t->beside == NULL)
         return complain_memory() == EXIT_DONE;
     (void)snprintf(t->beside, size, "%s%s", t->path, SUFFIX);
-    (void)unlink(t->beside);
-    int fd = open(t->beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    int fd = make_beside(t->beside);
     t->file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (t->file != NULL)
         return true;
-    (void)complain_trouble("%s: %s", t->beside, strerror(errno));
+    (void)complain_trouble("%s: %s", t->beside,
+                           errno == EWOULDBLOCK ? "another export is writing it" : strerror(errno));
     if (fd >= 0) {
-        (void)close(fd);
         (void)unlink(t->beside);
+        (void)close(fd);
     }
     return false;
 }
@@ -77,9 +124,9 @@ static int target_close(target *t, int rc)
         return fflush(stdout) == 0 || rc != EXIT_DONE ? rc : complain_trouble("standard output: %s", strerror(errno));
     if (rc == EXIT_DONE && !keep(t))
         rc = complain_trouble("%s: %s", t->path, strerror(t->failed));
+    if (rc != EXIT_DONE && is_called(fileno(t->file), t->beside))
+        (void)unlink(t->beside); /* as long as it is locked */
     (void)fclose(t->file);
-    if (rc != EXIT_DONE)
-        (void)unlink(t->beside);
     return rc;
 }
 
@@ -226,7 +273,7 @@ static int pass(importer *i, bool dry_run, uint64_t total, otok_transfer *result
     return rc == EXIT_USAGE ? EXIT_TROUBLE : rc;
 }
 
-static int ask(const importer *i)
+static int ask(importer *i)
 {
     char replaced[NUMBER_ROOM], removed[NUMBER_ROOM];
     if (i->mode == OTOK_IMPORT_ADD || i->o->dry_run)
@@ -236,8 +283,11 @@ static int ask(const importer *i)
                        i->mode == OTOK_IMPORT_MIRROR ? " and removes" : "")
                    ? EXIT_DONE
                    : EXIT_DECLINED;
-    if (i->seen.replaced + i->seen.removed == 0)
+    if (i->seen.replaced + i->seen.removed == 0) {
+        if (!i->o->yes) /* what servers have written since was not asked about: it stays */
+            i->mode = OTOK_IMPORT_ADD;
         return EXIT_DONE;
+    }
     return confirm(i->o, "This replaces %s records of the store, and removes %s. Go on?",
                    number_words(i->seen.replaced, replaced), number_words(i->seen.removed, removed))
                ? EXIT_DONE
