@@ -214,6 +214,46 @@ START_TEST(host_without_authorize_is_asked_for_claims)
 }
 END_TEST
 
+static int many_claims(void *user, const otok_use *use, otok_answer *answer)
+{
+    enum { MOST = 16384 };
+    static char claims[MOST + 1];
+    (void)user;
+    (void)snprintf(claims, sizeof claims, "{\"x\":\"%0*d\"}", MOST - 8, 0);
+    return use->purpose == OTOK_PURPOSE_REFRESH ? otok_answer_set_access_claims(answer, claims) : 0;
+}
+
+/* R5: claims that do not fit beside those of the grant are the host's mistake: no client is told that its request is invalid. */
+START_TEST(too_many_claims_are_the_hosts_mistake)
+{
+    enum { ITEMS = 16, ITEM = 1024, DETAILS = 16384 };
+    static char audience[ITEMS][ITEM + 1], details[DETAILS + 1];
+    const char *items[ITEMS];
+    test_fixture *f = test_open(TEST_MEMORY);
+    f->callbacks.claims = many_claims;
+    test_reopen_service(f);
+    otok_grant grant = test_grant(NULL, NULL, NULL);
+    for (size_t i = 0; i < ITEMS; i++) {
+        memset(audience[i], '"', ITEM); /* which is two characters in JSON */
+        audience[i][0] = (char)('a' + i);
+        items[i] = audience[i];
+    }
+    (void)snprintf(details, sizeof details, "[{\"type\":\"%0*d\"}]", DETAILS - 13, 0);
+    grant.audience = items;
+    grant.audience_count = ITEMS;
+    grant.authorization_details = details;
+    const otok_tokens *tokens = test_granted(f, &grant);
+    otok_tokens *next = NULL;
+    test_advance_s(f, 120);
+    test_assert_code(OTOK_E_CALLBACK, test_refresh(f, tokens->offline_token, "phone", &next));
+    f->callbacks.claims = NULL;
+    test_reopen_service(f);
+    test_assert_code(OTOK_OK, test_refresh(f, tokens->offline_token, "phone", &next));
+    otok_tokens_free(next);
+    test_end(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, access_claims_replace_those_of_the_grant);
@@ -223,6 +263,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, claims_must_be_an_object_within_bounds);
     tcase_add_test(tcase, last_claims_count);
     tcase_add_test(tcase, host_without_authorize_is_asked_for_claims);
+    tcase_add_test(tcase, too_many_claims_are_the_hosts_mistake);
 }
 
 int main(void)

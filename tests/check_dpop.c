@@ -301,6 +301,7 @@ START_TEST(members_that_are_good)
         {false, {"htu", "\"HTTPS://server.example.com:443/%74oken?a=b#c\""}},
         {false, {"iat", "0"}},
         {false, {"iat", "1562262616.0"}},
+        {false, {"iat", "1562262616.789"}}, /* RFC 7519 section 2 */
         {false, {"iat", "9007199254740"}},
         {false, {"nonce", "\"n\""}},
         {false, {"nonce", "\"" A255 "a\""}},
@@ -431,7 +432,7 @@ static const struct bad_member {
       {{"iat", "null"}, "iat"},
       {{"iat", "\"1562262616\""}, "iat"},
       {{"iat", "true"}, "iat"},
-      {{"iat", "1562262616.5"}, "iat"},
+      {{"iat", "-0.5"}, "iat"},
       {{"iat", "-1"}, "iat"},
       {{"iat", "1e300"}, "iat"},
       {{"iat", "9223372036854"}, "iat"}, /* in microseconds it is the end of time */

@@ -277,6 +277,8 @@ START_TEST(proof_without_uri_is_the_hosts_mistake)
     ck_assert_int_eq(response->status, 500);
     ck_assert_ptr_nonnull(strstr(response->message, "request.uri"));
     otok_http_response_free(response);
+    request.uri = "/token"; /* as many a server hands it over: no proof could be for that */
+    expect(&s, &request, 500, "server_error", OTOK_E_STATE);
     request.uri = TEST_TOKEN_URI;
     request.dpop = NULL;
     expect(&s, &request, 500, "server_error", OTOK_E_STATE);
@@ -380,6 +382,35 @@ START_TEST(bound_token_is_adopted_with_its_key)
 }
 END_TEST
 
+/* P4 P3: RFC 9449 section 5: what a public client gets for an unbound token of the system before is bound to the key that it proved. */
+START_TEST(adoption_binds_a_public_client_to_its_key)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    char next[OTOK_TOKEN_CHARS + 1];
+    test_prover prover = test_prover_new(OTOK_ALG_ES256);
+    test_install_legacy(f);
+    f->policy.sender_constraint = OTOK_ON;
+    test_reopen_service(f);
+    const test_legacy legacy = {0};
+    otok_http_request request = test_post_refresh(test_legacy_token(&legacy));
+    char *proof = test_prove(&prover, TEST_TOKEN_URI, f->now_us, NULL);
+    test_with_proof(&request, TEST_TOKEN_URI, (const char *const *)&proof);
+    test_refresh_over(f, &request, next);
+    request = test_post_refresh(next);
+    test_expect_outcome(f, otok_endpoint_token, &request, (test_outcome){400, BAD_PROOF});
+    request = test_post_refresh(test_legacy_token(&legacy)); /* its retry too */
+    test_expect_outcome(f, otok_endpoint_token, &request, (test_outcome){400, BAD_PROOF});
+    otok_string_free(proof);
+    proof = test_prove(&prover, TEST_TOKEN_URI, f->now_us, NULL);
+    request = test_post_refresh(next);
+    test_with_proof(&request, TEST_TOKEN_URI, (const char *const *)&proof);
+    test_expect_outcome(f, otok_endpoint_token, &request, (test_outcome){200, NULL, OTOK_OK});
+    otok_string_free(proof);
+    test_prover_free(&prover);
+    test_end(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_loop_test(tcase, bound_session_is_refreshed_with_its_key, OTOK_ALG_ES256, OTOK_ALG_PS256 + 1);
@@ -397,6 +428,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, stale_nonce_without_need_is_answered_with_a_fresh_one);
     tcase_add_test(tcase, lost_race_uses_its_proof_once);
     tcase_add_test(tcase, bound_token_is_adopted_with_its_key);
+    tcase_add_test(tcase, adoption_binds_a_public_client_to_its_key);
 }
 
 int main(void)

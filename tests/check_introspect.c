@@ -397,6 +397,44 @@ START_TEST(session_sealed_under_a_dropped_key_is_dead)
 }
 END_TEST
 
+static int only_openid(void *user, const otok_use *use, otok_answer *answer)
+{
+    (void)user;
+    return use->purpose == OTOK_PURPOSE_INTROSPECT ? otok_answer_set_scope(answer, "openid") : 0;
+}
+
+/* P1 K1: an access token that a host has signed itself (otok_jwt_sign()) is told as ours are: each member once, scope as it was narrowed,
+ * and not before its time. */
+START_TEST(token_that_the_host_signed_is_told_like_ours)
+{
+    test_fixture *f = test_open(TEST_MEMORY);
+    f->callbacks.authorize = only_openid;
+    test_reopen_service(f);
+    otok_tokens *tokens = test_issue(f, NULL, NULL, NULL);
+    for (int64_t late_s = 0; late_s <= 1; late_s++) {
+        char claims[512], *jwt = NULL;
+        (void)snprintf(claims, sizeof claims,
+                       "{ \"aud\" : \"photos\", \"sub\":\"alice\", \"client_id\":\"phone\", \"scope\" : \"openid "
+                       "profile\", \"active\" : false, \"token_type\":\"N_A\","
+                       " \"exp\":9999999999, \"nbf\":%lld, \"jti\":\"%s.AAAAAAAAAAAAAAAA\"}",
+                       (long long)(f->now_us / OTOK_US_PER_S + late_s), tokens->session_id);
+        test_assert_code(OTOK_OK, otok_jwt_sign(f->service, "at+jwt", claims, &jwt, NULL));
+        const otok_introspect_request request = test_introspect_request(jwt, "phone");
+        if (late_s != 0) {
+            test_inactive(f, &request);
+        } else {
+            cJSON *json = test_active(f, &request);
+            test_expect_text(json, "scope", "openid");
+            test_expect_text(json, "token_type", "Bearer");
+            cJSON_Delete(json);
+        }
+        otok_string_free(jwt);
+    }
+    otok_tokens_free(tokens);
+    test_close(f);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, offline_token_is_shown_to_its_client);
@@ -412,6 +450,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, token_of_another_realm_is_inactive);
     tcase_add_test(tcase, token_under_a_dropped_key_is_inactive);
     tcase_add_test(tcase, session_sealed_under_a_dropped_key_is_dead);
+    tcase_add_test(tcase, token_that_the_host_signed_is_told_like_ours);
 }
 
 int main(void)

@@ -138,6 +138,9 @@ START_TEST(replay_with_another_proof_ends_nothing)
         test_expect_same(first, test_granted(f, &grant));
         grant.peer = NULL;
         test_not_granted(f, &grant, OTOK_E_INVALID, "jkt"); /* the host's mistake: it ends nothing */
+        grant.binding = OTOK_BINDING_NONE;                  /* as a host has it where no proof came */
+        test_assert_code(OTOK_E_DPOP_PROOF, code_of(f, &grant));
+        grant.binding = OTOK_BINDING_JKT;
         grant.peer = &other;
         test_assert_code(OTOK_E_SENDER, code_of(f, &grant));
         test_advance_s(f, 3600);

@@ -814,9 +814,9 @@ void otok_tokens_free(otok_tokens *tokens);
 
 /*
  * Issues a session: when this returns OTOK_OK it is on stable storage. OTOK_E_INVALID, OTOK_E_POLICY, OTOK_E_CALLBACK,
- * OTOK_E_CRYPTO; OTOK_E_LIMIT; OTOK_E_ONCE; OTOK_E_UNAUTHORIZED_CLIENT and OTOK_E_SENDER, as the policy says; what the
- * authorize callback says; and the store's.  On OTOK_E_UNCERTAIN a session that nobody holds a token of may be left behind;
- * the sweeper removes it.  Since 0.1.
+ * OTOK_E_CRYPTO; OTOK_E_LIMIT; OTOK_E_ONCE; OTOK_E_UNAUTHORIZED_CLIENT and OTOK_E_SENDER, as the policy says; OTOK_E_SENDER and
+ * OTOK_E_DPOP_PROOF where a once_key comes again without what its session is bound to; what the authorize callback says; and the
+ * store's.  On OTOK_E_UNCERTAIN a session that nobody holds a token of may be left behind; the sweeper removes it.  Since 0.1.
  */
 int otok_issue(otok_service *service, const otok_grant *grant, otok_tokens **out, otok_error *err);
 
@@ -839,9 +839,9 @@ void otok_refresh_request_init(otok_refresh_request *request, size_t size);
 /*
  * Refreshes.  Checks run cheapest first, and nothing is written until all have passed; a forged token costs one MAC and no
  * store access.  Simultaneous calls with one token move its session by one generation and get the same successor.  What is
- * returned is durable.  OTOK_E_TOKEN_..., OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER, OTOK_E_SCOPE, OTOK_E_TARGET as their names
- * say, the token unconsumed (but for TOKEN_REUSED, which does what the policy says); OTOK_E_BUSY, OTOK_E_UNCERTAIN and
- * OTOK_E_CONFLICT: the client tries again with the same token.  Since 0.1.
+ * returned is durable.  OTOK_E_TOKEN_..., OTOK_E_CLIENT_MISMATCH, OTOK_E_SENDER, OTOK_E_DPOP_PROOF, OTOK_E_SCOPE, OTOK_E_TARGET
+ * as their names say, the token unconsumed (but for TOKEN_REUSED, which does what the policy says); OTOK_E_BUSY, OTOK_E_UNCERTAIN
+ * and OTOK_E_CONFLICT: the client tries again with the same token.  Since 0.1.
  */
 int otok_refresh(otok_service *service, const otok_refresh_request *request, otok_tokens **out, otok_error *err);
 

@@ -40,7 +40,9 @@ const otok_json *otok_json_item(const otok_json *array, size_t i);
 const otok_json *otok_json_member(const otok_json *object, const char *name); /* case-sensitive; NULL when absent */
 const char *otok_json_text(const otok_json *object, const char *name); /* string member, NULL when absent or other */
 bool otok_json_integer(const otok_json *object, const char *name, int64_t *out); /* whole, below 2^53 */
-const char *otok_json_string(const otok_json *item);                             /* NULL when it is no string */
+/* A NumericDate (RFC 7519 section 2), which may have a fraction: rounded down; not negative, below 2^53. */
+bool otok_json_seconds(const otok_json *object, const char *name, int64_t *out);
+const char *otok_json_string(const otok_json *item); /* NULL when it is no string */
 
 /* Calls `each` for the members of an object in order; stops at, and returns, what is not 0. */
 int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *name, const otok_json *value),

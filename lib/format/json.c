@@ -173,6 +173,15 @@ bool otok_json_integer(const otok_json *object, const char *name, int64_t *out)
     return true;
 }
 
+bool otok_json_seconds(const otok_json *object, const char *name, int64_t *out)
+{
+    const cJSON *item = inside(otok_json_member(object, name));
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= INTEGER_MAX))
+        return false;
+    *out = (int64_t)item->valuedouble;
+    return true;
+}
+
 int otok_json_each(const otok_json *object, int (*each)(void *arg, const char *name, const otok_json *value), void *arg)
 {
     int stop = 0;

@@ -107,8 +107,8 @@ static int read_text(const otok_json *payload, const char *name, const char **ou
 static int read_iat(const otok_json *payload, int64_t *out_us, otok_error *err)
 {
     int64_t iat_s = 0;
-    if (!otok_json_integer(payload, "iat", &iat_s) || iat_s < 0 || iat_s >= INT64_MAX / OTOK_US_PER_S)
-        return is_wrong(err, "iat is missing, or not a whole number of seconds since 1970");
+    if (!otok_json_seconds(payload, "iat", &iat_s) || iat_s >= INT64_MAX / OTOK_US_PER_S)
+        return is_wrong(err, "iat is missing, or not a number of seconds since 1970");
     *out_us = iat_s * OTOK_US_PER_S;
     return OTOK_OK;
 }

@@ -28,6 +28,8 @@ int otok_exchange_read_proof(otok_exchange *exchange, otok_error *err)
     if (http->uri == NULL || http->dpop == NULL || http->dpop[0] == NULL)
         return otok_fail(err, OTOK_E_STATE, "%s is required where request.dpop_count is not 0",
                          http->uri == NULL ? "request.uri" : "request.dpop");
+    if (!otok_uri_is_good(http->uri)) /* which no proof could be for: no client can mend it */
+        return otok_fail(err, OTOK_E_STATE, "request.uri is not an absolute URI of http or https");
     int rc = otok_proof_read(http->dpop[0], http->method, http->uri, &exchange->proof, err);
     exchange->has_proof = rc == OTOK_OK;
     if (exchange->has_proof)

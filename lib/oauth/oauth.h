@@ -73,6 +73,9 @@ bool otok_nonce_is_fresh(otok_service *service, const char *nonce, int64_t now_u
 /* Both URIs without query and fragment, and normalised as RFC 3986 sections 6.2.2 and 6.2.3 say. */
 bool otok_uri_equal(const char *a, const char *b);
 
+/* Whether it is one that can be equal to another: an absolute URI of http or https. */
+bool otok_uri_is_good(const char *text);
+
 /* ---------------------------------------------------------------------------------------------------- response.c */
 
 /*

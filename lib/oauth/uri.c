@@ -198,6 +198,12 @@ static bool normalise(const char *text, uri *out)
     return read_host(out) && read_port(out, secure ? 443 : 80) && read_path(out) && drop_rest(out);
 }
 
+bool otok_uri_is_good(const char *text)
+{
+    uri normal;
+    return normalise(text, &normal);
+}
+
 bool otok_uri_equal(const char *a, const char *b)
 {
     uri first, second;

@@ -63,6 +63,14 @@ static int load(const struct question *q, struct finding *f, otok_error *err)
     return rc == OTOK_OK && q->offline ? otok_loaded_has_token(&f->session, err) : rc;
 }
 
+/* Ours have no `nbf`; an access token that the host has signed itself may have one (RFC 7662 section 4). */
+static bool has_begun(const otok_json *payload, int64_t now_us)
+{
+    int64_t nbf_s = 0;
+    return otok_json_member(payload, "nbf") == NULL ||
+           (otok_json_seconds(payload, "nbf", &nbf_s) && nbf_s <= now_us / OTOK_US_PER_S);
+}
+
 static int check_life(const struct question *q, struct finding *f, otok_error *err)
 {
     /* Of a client that somebody else asks about it is not known what it is. */
@@ -73,6 +81,8 @@ static int check_life(const struct question *q, struct finding *f, otok_error *e
     if (rc != OTOK_OK)
         return rc;
     f->now_us = otok_service_now(q->service);
+    if (q->jwt != NULL && !has_begun(q->jwt->payload, f->now_us))
+        return otok_fail(err, OTOK_E_TOKEN_INVALID, "the access token is not good yet");
     f->life = otok_loaded_lifetime(&f->session, &f->rules, f->now_us);
     if (f->life.verdict != OTOK_OK)
         return otok_fail(err, f->life.verdict, "the session has ended");
@@ -324,9 +334,17 @@ static size_t behind_value(otok_str json, size_t at)
     return at;
 }
 
-static bool begins_with(otok_str text, const char *start)
+/* A host that has signed it itself may have left spaces. */
+static bool is_member(otok_str member, const char *name)
 {
-    return text.len >= strlen(start) && memcmp(text.data, start, strlen(start)) == 0;
+    static const char white[] = " \t\r\n";
+    const char *at = member.data;
+    size_t len = strlen(name);
+    at += strspn(at, white) + 1; /* behind the quote; behind the member there is a comma or a brace */
+    if (strncmp(at, name, len) != 0 || at[len] != '"')
+        return false;
+    at += len + 1;
+    return at[strspn(at, white)] == ':';
 }
 
 /*
@@ -339,11 +357,11 @@ static void add_members(const struct finding *f, otok_str payload, otok_buf *jso
     for (size_t at = 1, end; at < payload.len; at = end + 1) { /* behind the brace */
         end = behind_value(payload, at);
         otok_str member = {text + at, end - at};
-        if (begins_with(member, "\"scope\":"))
+        if (is_member(member, "scope"))
             otok_json_add_str(json, "scope", f->answer.scope);
-        else if (begins_with(member, "\"aud\":"))
+        else if (is_member(member, "aud"))
             add_audience(json, f->answer.audience, f->answer.audience_count);
-        else
+        else if (!is_member(member, "active") && !is_member(member, "token_type")) /* which are ours to say */
             otok_json_add_fragment(json, member);
     }
 }

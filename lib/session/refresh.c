@@ -305,7 +305,13 @@ int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const oto
         .max_expires_us = otok_time_add(a->session.body.started_us, a->rules.max_us),
         .outcome = outcome,
     };
-    return otok_tokens_mint(r->service, &mint, out, err);
+    otok_error why = {0};
+    int rc = otok_tokens_mint(r->service, &mint, out, &why);
+    if (rc == OTOK_E_INVALID) /* its claims are too many: those of the host, and no fault of who asks */
+        rc = otok_fail(err, OTOK_E_CALLBACK, "%s", why.message);
+    else if (rc != OTOK_OK)
+        rc = otok_error_set(err, rc, why.system_errno, why.message);
+    return rc;
 }
 
 static int mint(const otok_refreshing *r, const otok_attempt *a, otok_tokens **out, otok_error *err)
