@@ -58,6 +58,12 @@ static otok_http_request prove(story *s, const char *nonce)
     return prove_by(s, &s->prover, nonce);
 }
 
+static void as_confidential(otok_http_request *request)
+{
+    request->client_id = "phone";
+    request->client_type = OTOK_CLIENT_CONFIDENTIAL;
+}
+
 static void expect(story *s, const otok_http_request *request, int32_t status, const char *error, int32_t code)
 {
     test_expect_outcome(s->f, otok_endpoint_token, request, (test_outcome){status, error, code});
@@ -110,24 +116,26 @@ START_TEST(confidential_client_may_change_keys)
     const test_prover *const provers[] = {&s.prover, &other};
     for (size_t i = 0; i < 2; i++) {
         otok_http_request request = prove_by(&s, provers[i], NULL);
-        request.client_id = "phone";
+        as_confidential(&request);
         cJSON *json = test_answer(s.f, otok_endpoint_token, &request), *cnf = confirmation(s.f, json);
         test_expect_text(cnf, "jkt", provers[i]->jkt);
         cJSON_Delete(cnf);
         cJSON_Delete(json);
     }
     otok_http_request request = test_post_refresh(s.token);
-    request.client_id = "phone";
+    as_confidential(&request);
     expect(&s, &request, 400, BAD_PROOF);
     test_prover_free(&other);
     end(&s);
 }
 END_TEST
 
-/* P3: what is proven without need binds the access token; the session stays as it was. */
+/* P3: what is proven without need binds the access token; a refresh token that stays as it is stays unbound, too. */
 START_TEST(unbound_session_may_come_with_a_proof)
 {
     story s = begin(OTOK_ALG_EDDSA, OTOK_CLIENT_PUBLIC, OTOK_BINDING_NONE);
+    s.f->policy.rotation = OTOK_ROTATION_NEVER;
+    test_reopen_service(s.f);
     otok_http_request request = prove(&s, NULL);
     cJSON *json = test_answer(s.f, otok_endpoint_token, &request);
     test_expect_text(json, "token_type", "DPoP");
@@ -136,6 +144,50 @@ START_TEST(unbound_session_may_come_with_a_proof)
     json = test_answer(s.f, otok_endpoint_token, &request);
     test_expect_text(json, "token_type", "Bearer");
     cJSON_Delete(json);
+    end(&s);
+}
+END_TEST
+
+/* P3 R2 R6: RFC 9449 section 5: the next refresh token of a public client is bound to the key with which it was asked for. */
+START_TEST(rotation_binds_a_public_client_to_its_key)
+{
+    story s = begin(OTOK_ALG_ES256, OTOK_CLIENT_PUBLIC, OTOK_BINDING_NONE);
+    test_prover other = test_prover_new(OTOK_ALG_ES256);
+    char next[OTOK_TOKEN_CHARS + 1], again[OTOK_TOKEN_CHARS + 1];
+    otok_http_request request = prove(&s, NULL);
+    test_refresh_over(s.f, &request, next);
+    ck_assert_str_ne(next, s.token);
+    request = test_post_refresh(s.token); /* a retry */
+    expect(&s, &request, 400, BAD_PROOF);
+    request = prove_by(&s, &other, NULL);
+    expect(&s, &request, 400, "invalid_grant", OTOK_E_SENDER);
+    request = prove(&s, NULL);
+    test_refresh_over(s.f, &request, again);
+    ck_assert_str_eq(again, next);
+    memcpy(s.token, next, sizeof s.token);
+    test_advance_s(s.f, 120);
+    request = test_post_refresh(s.token);
+    expect_unconsumed(&s, &request, BAD_PROOF);
+    request = prove_by(&s, &other, NULL);
+    expect_unconsumed(&s, &request, "invalid_grant", OTOK_E_SENDER);
+    test_prover_free(&other);
+    end(&s);
+}
+END_TEST
+
+/* P3: a confidential client's is bound to the client already. */
+START_TEST(rotation_binds_no_confidential_client)
+{
+    story s = begin(OTOK_ALG_ES256, OTOK_CLIENT_CONFIDENTIAL, OTOK_BINDING_NONE);
+    s.f->policy.rotation = OTOK_ROTATION_ALWAYS;
+    test_reopen_service(s.f);
+    otok_http_request request = prove(&s, NULL);
+    as_confidential(&request);
+    test_refresh_over(s.f, &request, s.token);
+    test_advance_s(s.f, 120);
+    request = test_post_refresh(s.token);
+    as_confidential(&request);
+    expect(&s, &request, 200, NULL, OTOK_OK);
     end(&s);
 }
 END_TEST
@@ -416,6 +468,8 @@ static void add_tests(TCase *tcase)
     tcase_add_loop_test(tcase, bound_session_is_refreshed_with_its_key, OTOK_ALG_ES256, OTOK_ALG_PS256 + 1);
     tcase_add_test(tcase, confidential_client_may_change_keys);
     tcase_add_test(tcase, unbound_session_may_come_with_a_proof);
+    tcase_add_test(tcase, rotation_binds_a_public_client_to_its_key);
+    tcase_add_test(tcase, rotation_binds_no_confidential_client);
     tcase_add_test(tcase, certificates_are_compared);
     tcase_add_test(tcase, bad_proof_consumes_nothing);
     tcase_add_test(tcase, old_and_early_proofs_consume_nothing);

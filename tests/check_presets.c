@@ -28,9 +28,9 @@ static int issue_as(test_fixture *f, int32_t client_type, int32_t binding, test_
     return rc;
 }
 
-static int refresh_as(test_fixture *f, test_held *held, int32_t client_type, int32_t *outcome)
+static int refresh_by(test_fixture *f, test_held *held, int32_t client_type, const char *jkt, int32_t *outcome)
 {
-    otok_peer peer = test_peer(TEST_JKT, NULL, NULL, NULL);
+    otok_peer peer = test_peer(jkt, NULL, NULL, NULL);
     otok_refresh_request request = test_refresh_request(held->token, NULL);
     otok_tokens *tokens = NULL;
     request.client_type = client_type;
@@ -41,6 +41,11 @@ static int refresh_as(test_fixture *f, test_held *held, int32_t client_type, int
         test_keep(held, tokens);
     }
     return rc;
+}
+
+static int refresh_as(test_fixture *f, test_held *held, int32_t client_type, int32_t *outcome)
+{
+    return refresh_by(f, held, client_type, TEST_JKT, outcome);
 }
 
 /* T1: "fapi2 (never; refuses clients that are public or unconstrained)". */
@@ -109,7 +114,7 @@ START_TEST(presets_are_switched_both_ways)
         f->policy.reuse = OTOK_REUSE_REJECT;
         test_reopen_service(f);
         test_advance_s(f, 3600);
-        test_assert_code(OTOK_OK, refresh_as(f, &held, OTOK_CLIENT_PUBLIC, &outcome));
+        test_assert_code(OTOK_OK, refresh_by(f, &held, OTOK_CLIENT_PUBLIC, NULL, &outcome));
         ck_assert_int_eq(outcome, steps[i].outcome);
         if (superseded.token[0] != '\0')
             test_assert_code(OTOK_E_TOKEN_REUSED, test_refresh_code(f, superseded.token, NULL));

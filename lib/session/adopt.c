@@ -198,21 +198,6 @@ static int prepare_once(otok_service *service, const otok_adoption *adoption, co
                          : rc;
 }
 
-/* RFC 9449 section 5: the refresh token that a public client gets for its own is bound to the key that it has proven. */
-static bool binds_to_proven_key(const otok_refreshing *r)
-{
-    uint8_t binding = r->adoption->body.binding;
-    bool is_free = binding == OTOK_BINDING_NONE || binding == OTOK_BINDING_DPOP;
-    return r->request.client_type == OTOK_CLIENT_PUBLIC && r->peer.jkt != NULL && is_free;
-}
-
-static void bind_to_proven_key(const otok_refreshing *r, otok_body *body)
-{
-    size_t size = sizeof body->thumbprint;
-    body->binding = OTOK_BINDING_JKT;
-    (void)otok_unbase64url(r->peer.jkt, strlen(r->peer.jkt), body->thumbprint, &size); /* checked with the peer */
-}
-
 /* The session as the legacy one was: its start counts, for cutoffs too; its last use is now. */
 static int build(const otok_refreshing *r, otok_attempt *a, otok_birth *birth, otok_error *err)
 {
@@ -220,8 +205,8 @@ static int build(const otok_refreshing *r, otok_attempt *a, otok_birth *birth, o
     int64_t started_us = adoption->started_us < a->now_us ? adoption->started_us : a->now_us;
     birth->now_us = a->now_us;
     birth->session.body = adoption->body;
-    if (binds_to_proven_key(r))
-        bind_to_proven_key(r, &birth->session.body);
+    if (otok_binds_to_key(r, &adoption->body))
+        otok_bind_to_key(r, &birth->session.body);
     birth->session.body.started_us = started_us;
     birth->session.body.start_ip = a->ip;
     birth->session.body.start_user_agent = a->user_agent;
@@ -244,7 +229,7 @@ static int examine(const otok_refreshing *r, otok_attempt *a, otok_error *err)
 {
     const otok_adoption *adoption = r->adoption;
     bool is_public = r->request.client_type == OTOK_CLIENT_PUBLIC;
-    uint8_t binding = binds_to_proven_key(r) ? OTOK_BINDING_JKT : adoption->body.binding;
+    uint8_t binding = otok_binds_to_key(r, &adoption->body) ? OTOK_BINDING_JKT : adoption->body.binding;
     int rc = otok_service_rules(r->service, r->request.client_id, is_public, binding, &a->rules, err);
     if (rc == OTOK_OK)
         rc = otok_rules_admit(&a->rules, err);

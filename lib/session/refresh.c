@@ -151,10 +151,24 @@ static int print_body(otok_service *service, otok_attempt *a, otok_record *recor
     return rc;
 }
 
+bool otok_binds_to_key(const otok_refreshing *r, const otok_body *body)
+{
+    bool is_free = body->binding == OTOK_BINDING_NONE || body->binding == OTOK_BINDING_DPOP;
+    return r->request.client_type == OTOK_CLIENT_PUBLIC && r->peer.jkt != NULL && is_free;
+}
+
+void otok_bind_to_key(const otok_refreshing *r, otok_body *body)
+{
+    size_t size = sizeof body->thumbprint;
+    body->binding = OTOK_BINDING_JKT;
+    (void)otok_unbase64url(r->peer.jkt, strlen(r->peer.jkt), body->thumbprint, &size); /* checked with the peer */
+}
+
 /* Fills in a->change: the new head, or the whole record; `notice`, where there is one, is told with it. */
 static int prepare_write(const otok_refreshing *r, otok_attempt *a, const otok_notice *notice, otok_error *err)
 {
     bool rested = a->now_us - a->session.head.refreshed_us >= a->rules.touch_us;
+    bool binds = a->decision == OTOK_ROTATION_ADVANCE && otok_binds_to_key(r, &a->session.body);
     otok_head_print(&a->head, a->printed_head);
     a->record = *a->session.record;
     a->record.head = (otok_str){a->printed_head, sizeof a->printed_head};
@@ -166,8 +180,11 @@ static int prepare_write(const otok_refreshing *r, otok_attempt *a, const otok_n
         a->change.notices = &a->notice;
         a->change.nnotices = 1;
     }
-    if (a->session.seal_key_id == otok_service_now_keys(r->service)->active->id && !(rested && peer_is_new(a)))
+    bool resealed = a->session.seal_key_id != otok_service_now_keys(r->service)->active->id;
+    if (!binds && !resealed && !(rested && peer_is_new(a)))
         return OTOK_OK;
+    if (binds)
+        otok_bind_to_key(r, &a->session.body);
     a->write.op = OTOK_WRITE_PUT;
     return print_body(r->service, a, &a->record, &a->printed_body, err);
 }

@@ -89,6 +89,13 @@ int otok_attempt_compose(const otok_refreshing *r, otok_attempt *a, otok_error *
 int otok_attempt_mint(const otok_refreshing *r, const otok_attempt *a, const otok_token *token, int32_t outcome,
                       otok_tokens **out, otok_error *err);
 
+/*
+ * Whether a new refresh token is to be bound to the key that was proven, and that: a public client's own is, where nothing else binds it
+ * (RFC 9449 section 5).
+ */
+bool otok_binds_to_key(const otok_refreshing *r, const otok_body *body);
+void otok_bind_to_key(const otok_refreshing *r, otok_body *body);
+
 /* Whose session a token of another system is, when it was adopted before. */
 int otok_adoption_find(otok_refreshing *r, bool *adopted, otok_error *err);
 

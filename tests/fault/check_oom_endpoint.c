@@ -39,14 +39,19 @@ static int call_token(oom_stage *s)
     return ask(s, otok_endpoint_token, &request);
 }
 
+static const test_prover *prover_of_all(void)
+{
+    static test_prover prover;
+    if (prover.key == NULL)
+        prover = test_prover_new(OTOK_ALG_ES256);
+    return &prover;
+}
+
 /* The client makes a proof for each request, with memory of its own. */
 static int call_token_with_proof(oom_stage *s)
 {
-    static test_prover prover;
     bool armed = oom_suspend();
-    if (prover.key == NULL)
-        prover = test_prover_new(OTOK_ALG_ES256);
-    char *proof = test_prove(&prover, TEST_TOKEN_URI, s->f->now_us, NULL);
+    char *proof = test_prove(prover_of_all(), TEST_TOKEN_URI, s->f->now_us, NULL);
     otok_http_request request = test_post_refresh(s->held.token);
     oom_resume(armed);
     test_with_proof(&request, TEST_TOKEN_URI, (const char *const *)&proof);
@@ -88,14 +93,6 @@ static otok_grant granted;
 static int issue(otok_service *service, const otok_http_request *request, otok_http_response **out, otok_error *err)
 {
     return otok_endpoint_issue(service, request, &granted, out, err);
-}
-
-static const test_prover *prover_of_all(void)
-{
-    static test_prover prover;
-    if (prover.key == NULL)
-        prover = test_prover_new(OTOK_ALG_ES256);
-    return &prover;
 }
 
 static int call_issue(oom_stage *s)
@@ -222,12 +219,27 @@ static int call_jwks(oom_stage *s)
 }
 
 /* One generation, whichever attempt was the one that did it. */
-static void token_is_whole(oom_stage *s)
+static void is_one_generation(oom_stage *s, const otok_peer *peer)
 {
     otok_tokens *tokens = NULL;
-    test_assert_code(OTOK_OK, test_refresh(s->f, s->held.token, "phone", &tokens));
+    otok_refresh_request request = test_refresh_request(s->held.token, "phone");
+    request.peer = peer;
+    test_assert_code(OTOK_OK, otok_refresh(s->f->service, &request, &tokens, NULL));
     ck_assert_uint_eq(tokens->generation, 1);
     otok_tokens_free(tokens);
+}
+
+static void token_is_whole(oom_stage *s)
+{
+    is_one_generation(s, NULL);
+}
+
+/* It is bound to the key that was proven for it (RFC 9449 section 5). */
+static void proven_token_is_whole(oom_stage *s)
+{
+    otok_peer peer = test_peer(prover_of_all()->jkt, NULL, NULL, NULL);
+    test_assert_code(OTOK_E_DPOP_PROOF, test_refresh_code(s->f, s->held.token, "phone"));
+    is_one_generation(s, &peer);
 }
 
 static void revoked_is_whole(oom_stage *s)
@@ -256,7 +268,7 @@ static const oom_scenario scenarios[] = {
     {.name = "token with a proof",
      .prepare = oom_hold_for_a_minute,
      .call = call_token_with_proof,
-     .is_whole = token_is_whole,
+     .is_whole = proven_token_is_whole,
      .in_steps = true},
     {.name = "revoke", .prepare = oom_hold_fresh, .call = call_revoke, .is_whole = revoked_is_whole, .in_steps = true},
     {.name = "introspect", .prepare = oom_hold_fresh, .call = call_introspect, .is_whole = introspected_is_whole},
