@@ -211,7 +211,10 @@ int otok_store_open(const otok_store_vtab *vtab, void *self, otok_store **out, o
 /* What the store guarantees, OTOK_STORE_...  Thread-safe.  Since 0.1. */
 uint32_t otok_store_guarantees(const otok_store *store);
 
-/* The five functions with the contract's bounds checked first; what the library itself calls.  Thread-safe.  Since 0.1. */
+/*
+ * The five functions with the contract's bounds checked, of what goes in and of what a backend emits; what the library itself
+ * calls.  Thread-safe.  Since 0.1.
+ */
 int otok_store_fetch(otok_store *store, const otok_id *ids, size_t n, uint32_t flags, otok_emit emit, void *arg,
                      otok_error *err);
 int otok_store_commit(otok_store *store, otok_group *groups, size_t n, otok_error *err);

@@ -12,8 +12,6 @@ static int on_row(void *arg, const otok_record *record)
         rows->past = true;
         return 1;
     }
-    if (rows->n == rows->room) /* a backend that emits more than its limit must not write behind our rows */
-        return 1;
     otok_record *copy = otok_record_copy(record);
     if (copy == NULL) {
         rows->short_of_memory = true;
@@ -25,11 +23,10 @@ static int on_row(void *arg, const otok_record *record)
 
 int otok_rows_scan(otok_service *service, const otok_scan *scan, otok_rows *rows, otok_error *err)
 {
-    rows->room = scan->limit;
     rows->n = 0;
     rows->past = rows->short_of_memory = false;
     rows->by_sweep = scan->key.index == OTOK_INDEX_SWEEP;
-    rows->records = otok_calloc(rows->room, sizeof(otok_record *));
+    rows->records = otok_calloc(scan->limit, sizeof(otok_record *));
     if (rows->records == NULL)
         return otok_fail(err, OTOK_E_NOMEM, "out of memory");
     int rc = otok_store_scan(service->store, scan, on_row, rows, err);

@@ -137,8 +137,8 @@ int otok_names_of_owner(const otok_service *service, uint32_t kind, otok_str sub
 
 /* Copies of records as a scan emits them, in order; freed with otok_rows_free(). */
 typedef struct otok_rows {
-    otok_record **records;
-    size_t n, room;
+    otok_record **records; /* as many as the scan's limit: a store emits no more */
+    size_t n;
     int64_t until_us; /* the order of the last one that is wanted */
     bool by_sweep;    /* order is sweep_us */
     bool past;        /* one behind until_us was seen */
